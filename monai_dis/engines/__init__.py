@@ -1,0 +1,50 @@
+"""What the bundle configs name: segmentation, evaluation, training and the poster's experiment.
+
+The names below are loaded when they are first used, so that one engine does not import the others.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monai_dis.engines.checkpoint import ResumingCheckpoint
+    from monai_dis.engines.device import pick_device
+    from monai_dis.engines.evaluate import Evaluation
+    from monai_dis.engines.recipe import assemble, run_stages
+    from monai_dis.engines.segment import Segmenter
+    from monai_dis.engines.stage_files import export_weights, with_coarse, write_coarse
+    from monai_dis.engines.training_step import TrainingStep
+
+__all__ = [
+    "Evaluation",
+    "ResumingCheckpoint",
+    "Segmenter",
+    "TrainingStep",
+    "assemble",
+    "export_weights",
+    "pick_device",
+    "run_stages",
+    "with_coarse",
+    "write_coarse",
+]
+
+_HOMES = {
+    "Evaluation": "evaluate",
+    "ResumingCheckpoint": "checkpoint",
+    "Segmenter": "segment",
+    "TrainingStep": "training_step",
+    "assemble": "recipe",
+    "export_weights": "stage_files",
+    "pick_device": "device",
+    "run_stages": "recipe",
+    "with_coarse": "stage_files",
+    "write_coarse": "stage_files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"monai_dis.engines.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

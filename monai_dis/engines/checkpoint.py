@@ -1,0 +1,49 @@
+"""Checkpoints of a training stage from which a killed run goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine
+from monai.handlers.checkpoint_loader import CheckpointLoader
+from monai.handlers.checkpoint_saver import CheckpointSaver
+
+__all__ = ["ResumingCheckpoint", "latest_checkpoint"]
+
+_EPOCH = re.compile(r"epoch=(\d+)\.pt$")
+
+
+class ResumingCheckpoint:
+    """Save everything at the end of each epoch, and begin with the last checkpoint that is there.
+
+    MONAI's saver and loader do the work. A handler of ours joins them because the trainer itself must be saved too (it counts the
+    epochs), and a config cannot name the trainer among the arguments of the trainer's own handlers.
+
+    Args:
+        folder: where checkpoints go; made when missing.
+        objects: name to object with ``state_dict``: networks, optimizer, schedule.
+        interval: epochs between checkpoints.
+    """
+
+    def __init__(self, folder: str | Path, objects: Mapping[str, Any], interval: int = 1) -> None:
+        self.folder = Path(folder)
+        self.objects = dict(objects)
+        self.interval = interval
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to MONAI's trainer."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        saved = {**self.objects, "trainer": engine}
+        latest = latest_checkpoint(self.folder)
+        if latest is not None:
+            CheckpointLoader(str(latest), saved, map_location={"cuda:0": "cpu"}).attach(engine)
+        CheckpointSaver(str(self.folder), saved, save_interval=self.interval, n_saved=1).attach(engine)
+
+
+def latest_checkpoint(folder: str | Path) -> Path | None:
+    """Return the checkpoint of the last epoch in ``folder``, or None when training has not begun."""
+    found = [(int(match[1]), path) for path in Path(folder).glob("*.pt") if (match := _EPOCH.search(path.name))]
+    return max(found)[1] if found else None

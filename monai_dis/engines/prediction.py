@@ -1,0 +1,186 @@
+"""One image from file to labels on its own grid: read, prepare, infer, finish. Segmentation and evaluation share it.
+
+Letters in shapes: ``C`` channels, ``*spatial`` the image's axes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.compose import Compose
+from monai.transforms.utility.array import EnsureChannelFirst
+from torch import Tensor, nn
+
+from monai_dis.data.image_files import check_readable
+from monai_dis.engines.device import PeakMemory
+from monai_dis.engines.modes import Runner
+from monai_dis.engines.network_input import NetworkInput, check_image
+from monai_dis.engines.window_outlines import Box, boxes_of
+from monai_dis.errors import DisError, ImageError
+
+__all__ = ["Prediction", "Predictor", "Stopwatch"]
+
+
+class Stopwatch:
+    """Seconds by stage; on a GPU each stage waits for its kernels, so that time is booked where it is spent."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        start = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image.
+
+    Attributes:
+        labels: (C or 1, *spatial) on the grid of the file: class indices, or 0 and 1 for each overlapping class.
+        image: (C, *spatial) as read from the file.
+        prepared_size: spatial size that the inferer saw.
+        statistics: what the inferer says of its run, in plain JSON types.
+        boxes: refined windows on the grid of the file.
+        watch: seconds so far; later stages may be added.
+        peak_memory_bytes: largest memory in use.
+    """
+
+    labels: Tensor
+    image: MetaTensor
+    prepared_size: tuple[int, ...]
+    statistics: Mapping[str, Any]
+    boxes: tuple[Box, ...]
+    watch: Stopwatch = field(repr=False)
+    peak_memory_bytes: int
+
+    def label_map(self) -> Tensor:
+        """(*spatial) class indices; where overlapping classes meet, the one with the higher index is seen."""
+        if self.labels.shape[0] == 1:
+            return self.labels[0].to(torch.int64)
+        index = torch.arange(1, self.labels.shape[0] + 1).reshape(-1, *[1] * (self.labels.ndim - 1))
+        return ((self.labels > 0) * index).amax(dim=0)
+
+
+class Predictor:
+    """Everything that stays the same from image to image.
+
+    Args:
+        runner: how the network is run on a prepared image.
+        network: for what it takes.
+        preprocessing: reads and prepares; a `Compose` whose first transform reads the file under ``image_key``.
+        postprocessing: brings logits under ``pred_key`` back to the file's grid and makes labels of them.
+        device: where the network runs.
+        image_key: key of the image.
+        pred_key: key of the answer.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        network: nn.Module,
+        preprocessing: Compose,
+        postprocessing: Compose,
+        device: torch.device,
+        *,
+        image_key: str = "image",
+        pred_key: str = "pred",
+    ) -> None:
+        self.runner = runner
+        self.expected = NetworkInput.of(network)
+        self.preprocessing = preprocessing
+        self.postprocessing = postprocessing
+        self.device = device
+        self.image_key = image_key
+        self.pred_key = pred_key
+
+    def __call__(self, path: Path) -> Prediction:
+        """Segment one file.
+
+        Raises:
+            ImageError: when the file is missing, damaged, does not fit the network, or needs more memory than there is.
+        """
+        memory, watch = PeakMemory(self.device), Stopwatch(self.device)
+        memory.start()
+        try:
+            return self._predict(path, memory, watch)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise ImageError(f"{path} needs more memory than there is; use a smaller sw_batch_size, a budget, or another device.") from error
+
+    def _predict(self, path: Path, memory: PeakMemory, watch: Stopwatch) -> Prediction:
+        with watch.stage("read"):
+            check_readable(path)
+            raw = self._prepare({self.image_key: str(path)}, path, end=1)
+        original = _channel_first(raw[self.image_key], path)
+        with watch.stage("prepare"):
+            data = self._prepare(raw, path, start=1)
+            image = data[self.image_key]
+            check_image(image, self.expected, str(path))
+            batch = image[None].to(self.device)
+
+        start = time.perf_counter()
+        logits, statistics, grids = self.runner(batch)
+        elapsed = time.perf_counter() - start
+        stages = {str(key): float(value) for key, value in statistics.get("seconds", {}).items() if key != "total"}
+        watch.seconds.update(stages)
+        # What the inferer's own stages leave out is still time that the user waits.
+        watch.seconds["other"] = max(0.0, elapsed - sum(stages.values()))
+
+        with watch.stage("finish"):
+            answer = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
+            finished = self.postprocessing({**data, self.pred_key: MetaTensor(answer[0].cpu(), meta=image.meta)})
+            labels = torch.as_tensor(finished[self.pred_key]).cpu()
+        if labels.shape[1:] != original.shape[1:]:
+            raise ImageError(
+                f"the answer for {path} has size {tuple(labels.shape[1:])}, the image {tuple(original.shape[1:])}; "
+                "the bundle's postprocessing must invert its preprocessing."
+            )
+        boxes = boxes_of(statistics.get("windows", []), grids, image, original)
+        return Prediction(
+            labels=labels.as_tensor() if isinstance(labels, MetaTensor) else labels,
+            image=original,
+            prepared_size=tuple(int(n) for n in image.shape[1:]),
+            statistics=statistics,
+            boxes=tuple(boxes),
+            watch=watch,
+            peak_memory_bytes=memory.bytes(),
+        )
+
+    def _prepare(self, data: Mapping[str, Any], path: Path, **part: int) -> dict[str, Any]:
+        try:
+            prepared: dict[str, Any] = self.preprocessing(dict(data), **part)
+        except (DisError, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            root: BaseException = error
+            while not isinstance(root, DisError) and (inner := root.__cause__) is not None:
+                root = inner
+            if isinstance(root, DisError):
+                raise root from error
+            if isinstance(root, MemoryError):
+                raise root from error
+            reason = str(root).splitlines()[0] if str(root) else type(root).__name__
+            raise ImageError(f"{path} cannot be prepared for the network ({reason}); check the file.") from error
+        return prepared
+
+
+def _channel_first(image: Tensor, path: Path) -> MetaTensor:
+    """The image as read, channels first, whether or not the reading transform has seen to that."""
+    if not isinstance(image, MetaTensor):
+        raise ImageError(f"{path} was read without its geometry; the bundle's first transform must be MONAI's LoadImaged.")
+    moved = EnsureChannelFirst(strict_check=False, channel_dim=None)(image)
+    assert isinstance(moved, MetaTensor)
+    return moved

@@ -1,0 +1,206 @@
+"""Segment many images with a bundle: one file after the other, whole files only, and on from where a run was cut off."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms.compose import Compose
+from torch import nn
+
+from monai_dis.bundle.weights import weights_digest
+from monai_dis.data.atomic import atomic_path, remove_leftovers
+from monai_dis.data.image_files import output_suffix, write_segmentation
+from monai_dis.engines.device import pick_device
+from monai_dis.engines.modes import describe_transform, make_runner, run_budget
+from monai_dis.engines.output_folder import expand_inputs, name_outputs, prepare_folder
+from monai_dis.engines.prediction import Prediction, Predictor
+from monai_dis.engines.run_report import RunReport
+from monai_dis.errors import DisError, ImageError, OutputError
+from monai_dis.inferers import Budget, IterativeInferer
+
+__all__ = ["Segmenter"]
+
+logger = logging.getLogger(__name__)
+
+Entry = dict[str, Any]
+
+
+class Segmenter:
+    """What ``monai-dis segment`` and a bundle's ``inference`` config run.
+
+    Args:
+        network: a `TwoStageNet`, or any network for both stages; with its weights.
+        inferer: levels, windows, scores and merging, and the budget that counts when none is given here.
+        preprocessing: first reads the file under ``image_key`` (MONAI's ``LoadImaged``), then prepares it.
+        postprocessing: brings the logits under ``pred_key`` back to the file's grid (``Invertd``) and makes labels of them.
+        image_files: image files, and folders of them.
+        output_dir: folder for results; made when missing.
+        mode: ``"dis"``, ``"sliding-window"`` (the refine network everywhere) or ``"coarse"`` (no window at all).
+        windows: budget, see `Budget`.
+        coverage: budget.
+        operations: budget.
+        overlap: share of a window that its neighbour covers; default the inferer's, 0.5 for ``"sliding-window"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or a device.
+        label_names: names of the classes by index, for the overlay's legend.
+        overwrite: redo images whose results are complete.
+        image_key: key of the image in the transforms.
+        pred_key: key of the answer in the transforms.
+        on_image: called after each image with how many are done, of how many, and the entry of the report.
+
+    Raises:
+        DisError: one of its subclasses, when an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        inferer: IterativeInferer,
+        preprocessing: Compose,
+        postprocessing: Compose,
+        image_files: str | Path | Iterable[str | Path],
+        output_dir: str | Path,
+        *,
+        mode: str = "dis",
+        windows: int | None = None,
+        coverage: float | None = None,
+        operations: float | None = None,
+        overlap: float | None = None,
+        device: str | torch.device = "auto",
+        label_names: Mapping[int | str, str] | None = None,
+        overwrite: bool = False,
+        image_key: str = "image",
+        pred_key: str = "pred",
+        on_image: Callable[[int, int, Entry], None] | None = None,
+    ) -> None:
+        self.device = pick_device(device)
+        self.network = network.to(self.device).eval()
+        self.mode = mode
+        self.budget: Budget = run_budget(inferer, mode, windows=windows, coverage=coverage, operations=operations)
+        runner = make_runner(self.network, inferer, mode, self.budget, overlap)
+        self.predictor = Predictor(
+            runner, self.network, preprocessing, postprocessing, self.device, image_key=image_key, pred_key=pred_key
+        )
+        self.image_files = [image_files] if isinstance(image_files, (str, Path)) else list(image_files)
+        self.output_dir = Path(output_dir)
+        self.label_names = {int(index): name for index, name in (label_names or {}).items()}
+        self.overwrite = overwrite
+        self.on_image = on_image
+        self.settings: dict[str, Any] = {
+            "mode": mode,
+            **runner.settings,
+            "weights": weights_digest(self.network),
+            "preprocessing": describe_transform(preprocessing),
+            "postprocessing": describe_transform(postprocessing),
+        }
+
+    def run(self) -> dict[str, Any]:
+        """Segment all images; one that fails does not stop the others.
+
+        Returns:
+            the content of ``report.json``.
+
+        Raises:
+            DataError: when there is nothing to segment.
+            OutputError: when the output folder cannot be written.
+            ImageError: at the end, when images failed; their entries in the report say why.
+        """
+        files = expand_inputs(self.image_files)
+        folder = prepare_folder(self.output_dir)
+        remove_leftovers(folder)
+        report = RunReport.open(folder, self.settings)
+        names = name_outputs(files, *_stems_in_use(report, files))
+        for number, file in enumerate(files, start=1):
+            entry = self._kept(report, file) or self._segment(file, names[file], folder)
+            report.add(file, names[file], entry)
+            if self.on_image is not None:
+                self.on_image(number, len(files), entry)
+            else:
+                logger.info("%d of %d, %s: %s", number, len(files), file, entry.get("error", "done"))
+        self._finish(report)
+        return report.to_dict()
+
+    def _kept(self, report: RunReport, file: Path) -> Entry | None:
+        """The entry of an image that an earlier run completed, unless it is to be redone."""
+        entry = None if self.overwrite else report.finished(file)
+        return None if entry is None else {**entry, "input": str(file), "kept": True}
+
+    def _segment(self, file: Path, stem: str, folder: Path) -> Entry:
+        entry: Entry = {"input": str(file), "mode": self.mode}
+        try:
+            prediction = self.predictor(file)
+            entry.update(self._write(prediction, file, stem, folder))
+            entry.update(_figures(prediction))
+        except OutputError:
+            raise  # the next image would meet the same full or forbidden folder
+        except DisError as error:
+            entry["error"] = str(error)
+        except Exception as error:  # one strange file must not cost a night's work
+            logger.debug("unexpected error on %s", file, exc_info=True)
+            entry["error"] = f"{file} could not be segmented ({type(error).__name__}: {error})"
+        return entry
+
+    def _write(self, prediction: Prediction, file: Path, stem: str, folder: Path) -> Entry:
+        from monai_dis.reports.picture import result_picture
+
+        output = folder / f"{stem}_seg{output_suffix(file)}"
+        overlay = folder / f"{stem}_overlay.png"
+        labels = prediction.label_map()
+        try:
+            with prediction.watch.stage("write"):
+                write_segmentation(labels.numpy(), output, like=prediction.image)
+            with prediction.watch.stage("overlay"):
+                affine = prediction.image.affine.double().cpu().numpy()
+                picture = result_picture(
+                    prediction.image.as_tensor().cpu().numpy(), labels.numpy(), prediction.boxes, affine, class_names=self.label_names
+                )
+                with atomic_path(overlay) as temporary:
+                    picture.save(temporary)
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(f"{output} cannot be written ({error.strerror or error}); make room or choose another folder.") from error
+        return {"output": str(output.absolute()), "overlay": str(overlay.absolute())}
+
+    def _finish(self, report: RunReport) -> None:
+        from monai_dis.reports.page import write_page
+
+        with contextlib.suppress(OSError):  # the page is a courtesy; the results and report.json are written
+            write_page(report.to_dict(), report.folder)
+        failed = [entry["error"] for entry in report.images if "error" in entry]
+        if failed:
+            sentences = "\n".join(f"  {message}" for message in failed)
+            raise ImageError(f"{len(failed)} of {len(report.images)} images could not be segmented:\n{sentences}")
+
+
+def _stems_in_use(report: RunReport, files: list[Path]) -> tuple[dict[Path, str], set[str]]:
+    """Stems that images of this run had before, and those of earlier results that stay."""
+    stems = report.stems()
+    ours = {file: stems[file.absolute()] for file in files if file.absolute() in stems}
+    return ours, set(stems.values()) - set(ours.values())
+
+
+def _figures(prediction: Prediction) -> Entry:
+    statistics, watch = prediction.statistics, prediction.watch
+    seconds = {stage: round(value, 6) for stage, value in watch.seconds.items()}
+    windows = statistics.get("windows", [])
+    return {
+        "windows_refined": statistics.get("windows_refined", len(windows)),
+        "windows_total": statistics["windows_total"],
+        "operations": statistics["operations"],
+        "operations_full_pass": statistics["operations_full_pass"],
+        "operations_sliding_window": statistics["operations_sliding_window"],
+        "fraction_of_full_pass": statistics["fraction_of_full_pass"],
+        "fraction_of_sliding_window": statistics["fraction_of_sliding_window"],
+        "seconds": {**seconds, "total": round(sum(watch.seconds.values()), 6)},
+        "peak_memory_bytes": prediction.peak_memory_bytes,
+        "sizes": {"image": list(prediction.image.shape[1:]), "prepared": list(prediction.prepared_size)},
+        "statistics": {
+            key: value for key, value in statistics.items()
+            if key not in ("seconds", "windows_total", "windows_refined") and not key.startswith(("operations", "fraction"))
+        },
+    }

@@ -1,0 +1,37 @@
+"""Errors of monai_dis: a small hierarchy; every message is a sentence that tells the user what to do."""
+
+from __future__ import annotations
+
+__all__ = ["BudgetError", "BundleError", "DataError", "DisError", "ImageError", "LevelError", "NetworkError", "OutputError"]
+
+
+class DisError(Exception):
+    """Base of all errors that a user can mend; the command line prints the message and exits with status 1."""
+
+
+class BudgetError(DisError, ValueError):
+    """A budget that cannot be spent, such as a negative share."""
+
+
+class LevelError(DisError, ValueError):
+    """Levels, windows or scales that do not fit each other or the image."""
+
+
+class NetworkError(DisError, ValueError):
+    """A network whose output does not have the shape or the channels that the run needs."""
+
+
+class DataError(DisError, ValueError):
+    """A data folder that is missing, empty or of another layout than expected."""
+
+
+class ImageError(DisError, ValueError):
+    """One image that cannot be read or does not fit the network."""
+
+
+class BundleError(DisError, ValueError):
+    """A bundle that cannot be found or is incomplete."""
+
+
+class OutputError(DisError, OSError):
+    """An output folder or file that cannot be written."""

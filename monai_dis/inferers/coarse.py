@@ -1,0 +1,122 @@
+"""Level 0: the whole image on a small grid, in one pass or in MONAI's sliding window.
+
+Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*grid`` the level's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.inferers.utils import sliding_window_inference
+from torch import Tensor
+
+from monai_dis.inferers.gather import pad_image
+from monai_dis.inferers.grid import resample
+from monai_dis.inferers.level import Level
+from monai_dis.inferers.operations import count_operations, fitting_multiple
+from monai_dis.inferers.outputs import OutputForm, flatten_outputs
+from monai_dis.inferers.plan import Settings
+from monai_dis.inferers.windows import full_roi, window_grid
+
+__all__ = ["CoarsePass", "coarse_pass"]
+
+
+@dataclass(frozen=True)
+class CoarsePass:
+    """What level 0 answered.
+
+    Args:
+        outputs: (B, C, *grid) per output of the network.
+        form: the form in which the network answers.
+        calls: number of network calls.
+        operations: counts what the pass cost, for the whole batch, when it is called.
+    """
+
+    outputs: list[Tensor]
+    form: OutputForm
+    calls: int
+    operations: Callable[[], int]
+
+
+def coarse_pass(
+    image: Tensor, network: Callable[..., Any], settings: Settings, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> CoarsePass:
+    """Segment the whole image on the grid of level 0.
+
+    Args:
+        image: (B, Ci, *spatial).
+        network: the coarse network.
+        settings: of the run.
+        args: further arguments of the network.
+        kwargs: further keyword arguments of the network.
+    """
+    level = settings.levels[0]
+    small = resample(image, level.grid_of(image))
+    if level.roi_size is not None:
+        return _in_windows(small, network, level, settings, args, kwargs)
+    return _in_one_pass(small, network, level, settings, args, kwargs)
+
+
+def _in_one_pass(
+    small: Tensor,
+    network: Callable[..., Any],
+    level: Level,
+    settings: Settings,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> CoarsePass:
+    here = small.to(settings.sw_device or small.device)
+    multiple = level.divisible or fitting_multiple(network, here, *args, **kwargs)
+    missing = [-n % multiple for n in here.shape[2:]]
+    before = [m // 2 for m in missing]
+    after = [m - b for m, b in zip(missing, before, strict=True)]
+    padded = pad_image(here, before, after, mode=settings.padding_mode, cval=settings.cval)
+    answer = network(padded, *args, **kwargs)
+    outputs, form = flatten_outputs(answer, padded.shape[0], padded.shape[2:], "coarse network")
+    inside = tuple(slice(b, b + n) for b, n in zip(before, small.shape[2:], strict=True))
+    device = settings.device or small.device
+    cut = [t[(slice(None), slice(None), *inside)].to(device).contiguous() for t in outputs]
+    return CoarsePass(cut, form, 1, lambda: count_operations(network, [padded], *args, **kwargs))
+
+
+def _in_windows(
+    small: Tensor,
+    network: Callable[..., Any],
+    level: Level,
+    settings: Settings,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> CoarsePass:
+    grid = tuple(small.shape[2:])
+    roi = full_roi(settings.roi_size if level.roi_size is None else level.roi_size, grid)
+    overlap = settings.overlap if level.overlap is None else level.overlap
+    calls, forms = 0, []
+
+    def predictor(window: Tensor) -> Any:
+        nonlocal calls
+        calls += 1
+        outputs, form = flatten_outputs(network(window, *args, **kwargs), len(window), roi, "coarse network")
+        forms.append(form)
+        return tuple(outputs)
+
+    answer = sliding_window_inference(
+        small,
+        roi,
+        level.sw_batch_size or settings.sw_batch_size,
+        predictor,
+        overlap=overlap,
+        mode=level.mode or settings.mode,
+        sigma_scale=settings.sigma_scale,
+        padding_mode=settings.padding_mode,
+        cval=settings.cval,
+        sw_device=settings.sw_device,
+        device=settings.device,
+        progress=settings.progress,
+    )
+    outputs, _ = flatten_outputs(answer, small.shape[0], grid, "coarse network")
+    windows = len(window_grid(grid, roi, overlap)) * small.shape[0]
+    one = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(1, small.shape[1], *roi)
+    return CoarsePass(outputs, forms[0], calls, lambda: windows * count_operations(network, [one], *args, **kwargs))

@@ -1,0 +1,67 @@
+"""Reading windows from an image: one indexed read for a whole batch.
+
+Letters in shapes: ``B`` batch, ``Ci`` image channels, ``K`` windows, ``D`` spatial axes, ``*roi`` window size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from monai.utils import PytorchPadMode, look_up_option
+from torch import Tensor
+
+from monai_dis.errors import LevelError
+
+__all__ = ["gather_windows", "pad_image"]
+
+
+def pad_image(
+    image: Tensor, before: Sequence[int], after: Sequence[int], *, mode: str = "constant", cval: float = 0.0
+) -> Tensor:
+    """Pad the spatial axes of an image with the modes of MONAI's sliding window.
+
+    Args:
+        image: (B, Ci, *spatial).
+        before: voxels to add before each axis.
+        after: voxels to add after each axis.
+        mode: ``"constant"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        cval: value for ``"constant"``.
+
+    Returns:
+        The padded image, or ``image`` itself when there is nothing to add.
+
+    Raises:
+        LevelError: when the image is too small for the mode.
+    """
+    amounts = [n for pair in reversed(list(zip(before, after, strict=True))) for n in pair]
+    if not any(amounts):
+        return image
+    how = str(look_up_option(mode, PytorchPadMode).value)
+    try:
+        return F.pad(image, amounts, mode=how, value=cval if how == "constant" else None)
+    except RuntimeError as error:
+        raise LevelError(
+            f"an image of spatial size {tuple(image.shape[2:])} cannot be padded by {tuple(before)} and {tuple(after)} "
+            f"voxels with padding_mode={how!r}; use 'replicate' or 'constant', or a smaller roi_size or halo."
+        ) from error
+
+
+def gather_windows(image: Tensor, batch_index: Tensor, corners: Tensor, size: Sequence[int]) -> Tensor:
+    """Read windows from a batch of (padded) images.
+
+    Args:
+        image: (B, Ci, *spatial).
+        batch_index: (K,) which image each window is read from.
+        corners: (K, D) first voxel of each window; all windows lie inside the image.
+        size: window size in voxels.
+
+    Returns:
+        (K, Ci, *size), contiguous.
+    """
+    view = image
+    for axis, n in enumerate(size):
+        view = view.unfold(axis + 2, n, 1)
+    where = (batch_index.to(image.device), slice(None), *corners.to(image.device).unbind(dim=1))
+    return view[where].contiguous(memory_format=torch.contiguous_format)

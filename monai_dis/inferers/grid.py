@@ -1,0 +1,312 @@
+"""Grids of one field of view at several resolutions, and resampling between them.
+
+All grids of an image share its field of view: a grid of ``n`` voxels over an axis of ``S`` voxels has its centres at
+``(i + 0.5) * S / n - 0.5`` (``align_corners=False``). Shrinking takes the exact area mean (anti-aliased), enlarging is
+linear. Every output value is computed with the same operations in the same order whether it is asked for alone, in a
+slab or with the whole grid, so that slabs carry the same bits as the whole.
+
+Letters in shapes: ``B`` batch, ``C`` channels, ``*spatial`` one to three axes, ``T`` taps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import affine_to_spacing, to_affine_nd
+from torch import Tensor
+
+from monai_dis.errors import LevelError
+
+__all__ = [
+    "axis_taps",
+    "grid_affine",
+    "grid_size",
+    "resample",
+    "resample_part",
+    "scale_from_spacing",
+    "slabs",
+    "source_region",
+    "spacing_mm_of",
+]
+
+Region = Sequence[slice]
+
+
+def grid_size(size: Sequence[int], scale: float | Sequence[float]) -> tuple[int, ...]:
+    """Size of the grid at ``1 / scale`` of an image: ``ceil(S / scale)``, never below one voxel.
+
+    Args:
+        size: spatial size of the image in voxels.
+        scale: one number, or one per axis; 1 is the image's own grid, 8 one voxel for eight.
+
+    Raises:
+        LevelError: when the number of scales is not the number of axes, or a scale is below 1.
+
+    Example:
+        >>> grid_size((768, 100), 8)
+        (96, 13)
+    """
+    scales = (float(scale),) * len(size) if isinstance(scale, (int, float)) else tuple(float(s) for s in scale)
+    if len(scales) != len(size):
+        raise LevelError(f"scale {scales} has {len(scales)} entries, the image has {len(size)} spatial axes.")
+    if any(not s >= 1.0 or math.isinf(s) for s in scales):
+        raise LevelError(f"scale must be a finite number of 1 or more (1 is full resolution), got {scales}.")
+    # The small term keeps a scale that came from a division (0.7 / 0.1) from adding a voxel.
+    return tuple(max(1, math.ceil(n / s - 1e-6)) for n, s in zip(size, scales, strict=True))
+
+
+def spacing_mm_of(image: Tensor, spatial_dims: int) -> tuple[float, ...] | None:
+    """Voxel spacing of a ``MetaTensor`` in millimetres per spatial axis; None for a plain tensor."""
+    if not isinstance(image, MetaTensor):
+        return None
+    affine = np.asarray(torch.as_tensor(image.affine).cpu(), dtype=np.float64)
+    affine = affine[0] if affine.ndim == 3 else affine
+    if affine.shape[-1] - 1 < spatial_dims:
+        affine = to_affine_nd(spatial_dims, affine)
+    return tuple(float(s) for s in affine_to_spacing(affine, r=spatial_dims))
+
+
+def scale_from_spacing(image: Tensor, spacing_mm: float | Sequence[float]) -> tuple[float, ...]:
+    """Scale per axis that brings an image to a spacing; an axis that is coarser already keeps scale 1.
+
+    Args:
+        image: ``MetaTensor`` of shape (B, C, *spatial); its affine holds the spacing.
+        spacing_mm: wanted spacing in millimetres, one number or one per axis.
+
+    Raises:
+        LevelError: when the image carries no spacing, or the numbers do not fit its axes.
+    """
+    dims = image.ndim - 2
+    have = spacing_mm_of(image, dims)
+    if have is None:
+        raise LevelError("a level given in spacing_mm needs a MetaTensor with an affine; give `scale` instead.")
+    want = (float(spacing_mm),) * dims if isinstance(spacing_mm, (int, float)) else tuple(spacing_mm)
+    if len(want) != dims:
+        raise LevelError(f"spacing_mm {want} has {len(want)} entries, the image has {dims} spatial axes.")
+    return tuple(max(1.0, w / h) for w, h in zip(want, have, strict=True))
+
+
+@lru_cache(maxsize=256)
+def _axis_taps(size_in: int, size_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """The taps of `axis_taps` as int64 and float64 arrays, from exact integer arithmetic."""
+    i = np.arange(size_out, dtype=np.int64)
+    if size_out == size_in:
+        return i[:, None], np.ones((size_out, 1))
+    if size_out > size_in:
+        centre = (2 * i + 1) * size_in - size_out  # in units of 1 / (2 size_out) voxels
+        low, rest = np.divmod(centre, 2 * size_out)
+        index = np.clip(np.stack([low, low + 1], axis=1), 0, size_in - 1)
+        upper = rest / (2.0 * size_out)
+        lower = (2 * size_out - rest) / (2.0 * size_out)
+        return index, np.stack([lower, upper], axis=1)
+    start, end = i * size_in, (i + 1) * size_in  # in units of 1 / size_out voxels
+    first, last = start // size_out, (end - 1) // size_out
+    taps = int((last - first).max()) + 1
+    index = first[:, None] + np.arange(taps)[None, :]
+    covered = np.minimum(end[:, None], (index + 1) * size_out) - np.maximum(start[:, None], index * size_out)
+    weight = np.clip(covered, 0, None) / float(size_in)
+    return np.minimum(index, size_in - 1), weight
+
+
+def axis_taps(size_in: int, size_out: int) -> tuple[Tensor, Tensor]:
+    """Which input voxels an output voxel is made of along one axis, and with what weights.
+
+    Args:
+        size_in: number of voxels to read from.
+        size_out: number of voxels to make.
+
+    Returns:
+        ``index`` (size_out, T) of int64 and ``weight`` (size_out, T) of float64, rows summing to one: one tap when the
+        sizes are equal, two (linear, clamped at the edge) when enlarging, the exact overlap when shrinking.
+
+    Example:
+        >>> index, weight = axis_taps(4, 2)
+        >>> index.tolist(), weight.tolist()
+        ([[0, 1], [2, 3]], [[0.5, 0.5], [0.5, 0.5]])
+    """
+    if size_in < 1 or size_out < 1:
+        raise LevelError(f"grids need one voxel at least along every axis, got {size_in} to {size_out}.")
+    index, weight = _axis_taps(int(size_in), int(size_out))
+    return torch.from_numpy(index.copy()), torch.from_numpy(weight.copy())
+
+
+def resample(x: Tensor, size: Sequence[int], region: Region | None = None) -> Tensor:
+    """Bring an image or logits to another grid of the same field of view.
+
+    Args:
+        x: (B, C, *spatial), any floating dtype (16-bit inputs are computed in float32 and rounded once); integers
+            become float32. A ``MetaTensor`` stays one, with the affine of the new grid.
+        size: spatial size of the output grid.
+        region: slices of the *output* grid, one per axis; only these are computed, with the bits of the whole.
+
+    Returns:
+        (B, C, *size), or (B, C, *region). With an unchanged size and no region this is ``x`` itself, not a copy.
+
+    Raises:
+        LevelError: when ``size`` or ``region`` does not fit the axes of ``x``.
+    """
+    source = tuple(x.shape[2:])
+    target = tuple(int(s) for s in size)
+    if len(target) != len(source):
+        raise LevelError(f"size {target} has {len(target)} entries, the image has {len(source)} spatial axes.")
+    bounds = _bounds(target, region)
+    if not x.is_floating_point():
+        x = x.float()
+    if source == target and all(b == (0, n) for b, n in zip(bounds, target, strict=True)):
+        return x
+    values = x.as_tensor() if isinstance(x, MetaTensor) else x
+    values = _resample_axes(values, source, [0] * len(source), target, bounds)
+    if not isinstance(x, MetaTensor):
+        return values
+    out = MetaTensor(values, meta=x.meta)
+    out.affine = grid_affine(torch.as_tensor(x.affine), source, target, [b[0] for b in bounds])
+    return out
+
+
+def source_region(size_in: Sequence[int], size_out: Sequence[int], region: Region | None) -> tuple[slice, ...]:
+    """The part of the input grid that `resample` reads for a region of the output grid.
+
+    Args:
+        size_in: spatial size of the input grid.
+        size_out: spatial size of the output grid.
+        region: slices of the output grid; None for all of it.
+
+    Returns:
+        One slice of the input grid per axis.
+    """
+    parts = []
+    for n_in, n_out, (start, stop) in zip(size_in, size_out, _bounds(size_out, region), strict=True):
+        index = _axis_taps(n_in, n_out)[0][start:stop]
+        parts.append(slice(int(index.min()), int(index.max()) + 1))
+    return tuple(parts)
+
+
+def resample_part(
+    part: Tensor, corner: Sequence[int], size_in: Sequence[int], size_out: Sequence[int], region: Region | None
+) -> Tensor:
+    """`resample` where only a part of the input grid is at hand.
+
+    Args:
+        part: (B, C, *part), values of the input grid from ``corner`` on; it holds `source_region` at least.
+        corner: index of the part's first voxel in the input grid.
+        size_in: spatial size of the whole input grid.
+        size_out: spatial size of the whole output grid.
+        region: slices of the output grid to compute; None for all of it.
+
+    Returns:
+        (B, C, *region), with the bits that `resample` of the whole would have there.
+    """
+    bounds = _bounds(size_out, region)
+    return _resample_axes(part, tuple(size_in), tuple(corner), tuple(size_out), bounds)
+
+
+def slabs(size: Sequence[int], channels: int, *, values: int = 1 << 22) -> Iterator[tuple[slice, ...]]:
+    """Cut a grid along its first axis into regions of about ``values`` numbers each, for work in bounded memory.
+
+    Args:
+        size: spatial size of the grid.
+        channels: numbers held per voxel.
+        values: numbers per slab; a slab is one plane at least.
+
+    Yields:
+        One slice per axis.
+    """
+    plane = max(1, channels * math.prod(size[1:]))
+    step = max(1, values // plane)
+    for start in range(0, size[0], step):
+        yield (slice(start, min(start + step, size[0])), *(slice(0, n) for n in size[1:]))
+
+
+def grid_affine(
+    affine: Tensor, size_in: Sequence[int], size_out: Sequence[int], corner: Sequence[int] | None = None
+) -> Tensor:
+    """Voxel-to-world matrix of a resampled grid, so that every world position stays where it is.
+
+    Args:
+        affine: (r + 1, r + 1) or (B, r + 1, r + 1) matrix of the input grid, voxel indices to millimetres.
+        size_in: spatial size of the input grid.
+        size_out: spatial size of the output grid.
+        corner: index of the first voxel kept of the output grid; default the whole grid.
+
+    Returns:
+        A matrix of float64 for the output grid, of the rank of ``affine`` or of the grid, whichever is larger.
+    """
+    dims = len(size_in)
+    matrix = torch.as_tensor(affine, dtype=torch.float64)
+    if matrix.shape[-1] - 1 < dims:
+        flat = matrix.reshape(-1, *matrix.shape[-2:])
+        matrix = torch.stack([torch.as_tensor(to_affine_nd(dims, m)) for m in flat]).reshape(
+            *matrix.shape[:-2], dims + 1, dims + 1
+        )
+    step = torch.eye(matrix.shape[-1], dtype=torch.float64, device=matrix.device)
+    for axis in range(dims):
+        ratio = size_in[axis] / size_out[axis]
+        first = corner[axis] if corner is not None else 0
+        step[axis, axis] = ratio
+        step[axis, -1] = (first + 0.5) * ratio - 0.5
+    return matrix @ step
+
+
+def _bounds(size: Sequence[int], region: Region | None) -> list[tuple[int, int]]:
+    if region is None:
+        return [(0, n) for n in size]
+    if len(region) != len(size):
+        raise LevelError(f"region has {len(region)} slices, the grid has {len(size)} spatial axes.")
+    bounds = []
+    for part, n in zip(region, size, strict=True):
+        start, stop, step = part.indices(n)
+        if step != 1 or stop <= start:
+            raise LevelError(
+                f"a region is made of non-empty slices of step 1 inside the grid {tuple(size)}, got {part}."
+            )
+        bounds.append((start, stop))
+    return bounds
+
+
+def _resample_axes(
+    x: Tensor, source: tuple[int, ...], offset: Sequence[int], target: tuple[int, ...], bounds: list[tuple[int, int]]
+) -> Tensor:
+    dtype = x.dtype
+    taps = []
+    for axis, (start, stop) in enumerate(bounds):
+        index, weight = _axis_taps(source[axis], target[axis])
+        index, weight = index[start:stop], weight[start:stop]
+        low = int(index.min())
+        # Rows beyond the region are dropped before any arithmetic: a slab costs a slab.
+        x = x.narrow(axis + 2, low - offset[axis], int(index.max()) - low + 1)
+        taps.append((index - low, weight))
+    if dtype in (torch.float16, torch.bfloat16):
+        x = x.float()
+    for axis in _axis_order(source, target):
+        index, weight = taps[axis]
+        if source[axis] != target[axis]:
+            x = _weighted_sum(x, axis + 2, index, weight)
+    return x.to(dtype)
+
+
+def _axis_order(source: Sequence[int], target: Sequence[int]) -> list[int]:
+    """Shrinking axes first, for the least work; it depends on the grids alone, so slabs and whole agree."""
+
+    def key(axis: int) -> tuple[float, int]:
+        ratio = target[axis] / source[axis]
+        return ratio, (axis if ratio < 1 else -axis)
+
+    return sorted(range(len(source)), key=key)
+
+
+def _weighted_sum(x: Tensor, axis: int, index: np.ndarray, weight: np.ndarray) -> Tensor:
+    """Sum the taps of one axis. Products and sums are separate kernels: a fused one rounds by memory position."""
+    shape = [1] * x.ndim
+    shape[axis] = index.shape[0]
+    total: Tensor | None = None
+    for tap in range(index.shape[1]):
+        w = torch.as_tensor(weight[:, tap], dtype=x.dtype, device=x.device).reshape(shape)
+        part = x.index_select(axis, torch.as_tensor(index[:, tap], device=x.device)) * w
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total

@@ -1,0 +1,203 @@
+"""The inferer: deep iterative segmentation with the contract and the arguments of MONAI's sliding window.
+
+Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*spatial`` one to three axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.inferers.inferer import Inferer
+from monai.utils import PytorchPadMode
+from torch import Tensor
+
+from monai_dis.errors import LevelError
+from monai_dis.inferers.budget import Budget
+from monai_dis.inferers.level import AGGREGATES, MERGES, MODES, SCORES, SELECTIONS, Level, check_choice, check_overlap
+from monai_dis.inferers.plan import Settings
+from monai_dis.inferers.result import IterativeResult
+from monai_dis.inferers.run import run_levels
+
+__all__ = ["IterativeInferer", "iterative_inference"]
+
+
+class IterativeInferer(Inferer):
+    """Segment a small version of the image, then spend the rest of the computation where that answer is uncertain.
+
+    A drop-in for ``monai.inferers.SlidingWindowInferer``; the arguments that both have mean the same. Without a budget every
+    window is refined, which is the sliding window after a coarse pass. No gradients are recorded.
+
+    Args:
+        roi_size: window size of the sparse levels in voxels of their grids; entries of None or -1 take the whole axis.
+        sw_batch_size: windows per network call; the result does not depend on it.
+        overlap: share of a window that its neighbour covers, in [0, 1). Windows are chosen among the positions of MONAI's
+            sliding window with this overlap: 0 is the contiguous grid, larger values give a finer choice.
+        mode: ``"constant"`` or ``"gaussian"`` weights where windows of a level overlap.
+        sigma_scale: width of the Gaussian as a share of the window.
+        padding_mode: padding of images smaller than a window, and of halos: ``"constant"``, ``"reflect"``,
+            ``"replicate"`` or ``"circular"``.
+        cval: value for ``"constant"`` padding.
+        sw_device: device of windows and networks; that of the input when not given.
+        device: device of the answer; that of the input when not given.
+        progress: show a progress bar per level.
+        coarse_scale: scale of level 0 where ``levels`` is not given; the one sparse level then has scale 1.
+        budget: `Budget`, a mapping of its fields, or None for everywhere; per image.
+        levels: levels from coarse to fine (`Level`, mappings of its fields, or scales) in place of ``coarse_scale``.
+        activation: ``"softmax"`` or ``"sigmoid"``; softmax for more than one channel when not given. Give ``"sigmoid"`` for
+            overlapping classes.
+        score: ``"entropy"``, ``"margin"``, ``"least_confidence"`` or ``"poster"``.
+        aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over a window.
+        selection: ``"coverage"`` or ``"ranked"``.
+        merge: ``"blend"``, ``"replace"`` or ``"entropy"``.
+
+    Raises:
+        LevelError: when an argument is out of range.
+        BudgetError: when a limit is.
+
+    Example:
+        >>> inferer = IterativeInferer(roi_size=(8, 8), coarse_scale=4, budget=Budget(windows=2))
+        >>> image = torch.rand(1, 1, 32, 32)
+        >>> inferer(image, lambda x: 10 * x - 5).shape
+        torch.Size([1, 1, 32, 32])
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int] | int,
+        sw_batch_size: int = 1,
+        overlap: Sequence[float] | float = 0.25,
+        mode: str = "constant",
+        sigma_scale: Sequence[float] | float = 0.125,
+        padding_mode: str = "constant",
+        cval: float = 0.0,
+        sw_device: torch.device | str | None = None,
+        device: torch.device | str | None = None,
+        progress: bool = False,
+        *,
+        coarse_scale: float | Sequence[float] = 4,
+        budget: Budget | Mapping[str, float | None] | None = None,
+        levels: Sequence[Level | Mapping[str, Any] | float] | None = None,
+        activation: str | None = None,
+        score: str = "entropy",
+        aggregate: str = "mean",
+        selection: str = "coverage",
+        merge: str = "blend",
+    ) -> None:
+        super().__init__()
+        mode, padding_mode = _word(mode), _word(padding_mode)
+        for name, value, choices in (
+            ("mode", mode, MODES),
+            ("padding_mode", padding_mode, [m.value for m in PytorchPadMode]),
+            ("activation", activation, ("softmax", "sigmoid")),
+            ("score", score, SCORES),
+            ("aggregate", aggregate, AGGREGATES),
+            ("selection", selection, SELECTIONS),
+            ("merge", merge, MERGES),
+        ):
+            check_choice(name, value, choices)
+        check_overlap(overlap)
+        if isinstance(sw_batch_size, bool) or int(sw_batch_size) != sw_batch_size or sw_batch_size < 1:
+            raise LevelError(f"sw_batch_size must be a whole number of 1 or more, got {sw_batch_size!r}.")
+        chosen = [Level(coarse_scale), Level(1)] if levels is None else [Level.of(level) for level in levels]
+        if not chosen:
+            raise LevelError("levels must hold one level at least, the dense one.")
+        self.settings = Settings(
+            levels=tuple(chosen),
+            budget=Budget.of(budget),
+            roi_size=roi_size,
+            sw_batch_size=int(sw_batch_size),
+            overlap=overlap,
+            mode=mode,
+            sigma_scale=sigma_scale,
+            padding_mode=padding_mode,
+            cval=cval,
+            sw_device=sw_device,
+            device=device,
+            progress=progress,
+            activation=activation,
+            score=score,
+            aggregate=aggregate,
+            selection=selection,
+            merge=merge,
+        )
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Segment a batch of images.
+
+        Args:
+            inputs: (B, Ci, *spatial); a ``MetaTensor`` gives a ``MetaTensor`` of the same geometry.
+            network: a `monai_dis.networks.TwoStageNet`, or any callable that takes (K, Ci, *window).
+            args: passed on to the network.
+            kwargs: passed on to the network.
+
+        Returns:
+            Logits (B, C, *spatial), or a tuple or dictionary of them where the network answers so.
+        """
+        return self.run(inputs, network, *args, **kwargs).outputs()
+
+    def run(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> IterativeResult:
+        """Segment a batch of images and keep everything: mosaic, statistics, labels, uncertainty.
+
+        Arguments are those of the call. Nothing of the size of ``C`` x full resolution is made until it is asked for.
+        """
+        with torch.no_grad():
+            return run_levels(inputs, network, self.settings, args, kwargs)
+
+
+def iterative_inference(
+    inputs: Tensor,
+    roi_size: Sequence[int] | int,
+    sw_batch_size: int,
+    predictor: Callable[..., Any],
+    overlap: Sequence[float] | float = 0.25,
+    mode: str = "constant",
+    sigma_scale: Sequence[float] | float = 0.125,
+    padding_mode: str = "constant",
+    cval: float = 0.0,
+    sw_device: torch.device | str | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = False,
+    *args: Any,
+    coarse_scale: float | Sequence[float] = 4,
+    budget: Budget | Mapping[str, float | None] | None = None,
+    levels: Sequence[Level | Mapping[str, Any] | float] | None = None,
+    activation: str | None = None,
+    score: str = "entropy",
+    aggregate: str = "mean",
+    selection: str = "coverage",
+    merge: str = "blend",
+    **kwargs: Any,
+) -> Any:
+    """`IterativeInferer` as a function, with the arguments of ``monai.inferers.sliding_window_inference``.
+
+    Returns:
+        Logits (B, C, *spatial), or a tuple or dictionary of them where the predictor answers so.
+    """
+    inferer = IterativeInferer(
+        roi_size,
+        sw_batch_size,
+        overlap,
+        mode,
+        sigma_scale,
+        padding_mode,
+        cval,
+        sw_device,
+        device,
+        progress,
+        coarse_scale=coarse_scale,
+        budget=budget,
+        levels=levels,
+        activation=activation,
+        score=score,
+        aggregate=aggregate,
+        selection=selection,
+        merge=merge,
+    )
+    return inferer(inputs, predictor, *args, **kwargs)
+
+
+def _word(value: Any) -> str:
+    """The value of one of MONAI's enumerations, or the string itself."""
+    return str(getattr(value, "value", value))

@@ -1,0 +1,260 @@
+"""The answer kept as what it is: a dense coarse map and, for each sparse level, its refined windows.
+
+Nothing of the size of ``C`` x full resolution exists until it is asked for, and any region can be asked for alone. With
+``F_0`` the coarse logits on grid 0 and ``F_l`` those of ``F_(l-1)`` on grid ``l`` with the windows of level ``l`` merged in,
+the answer is ``F_L`` on the image's grid.
+
+Letters in shapes: ``B`` batch, ``C`` channels, ``K`` windows, ``D`` spatial axes, ``*roi`` window size, ``*size`` the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monai_dis.errors import LevelError
+from monai_dis.inferers.grid import Region, resample_part, slabs, source_region
+from monai_dis.inferers.merge import (
+    Placed,
+    average_windows,
+    fade,
+    fade_radius,
+    importance_map,
+    merge_below,
+    window_parts,
+)
+from monai_dis.inferers.score import uncertainty
+
+__all__ = ["Layer", "Mosaic"]
+
+
+@dataclass
+class Layer:
+    """The windows of one sparse level.
+
+    Args:
+        grid: spatial size of the level's grid.
+        roi: window size in voxels of that grid.
+        merge: ``"replace"``, ``"blend"`` or ``"entropy"``, see `monai_dis.inferers.merge.merge_below`.
+        importance: (*roi) weights of the average where windows overlap; constant when not given.
+    """
+
+    grid: tuple[int, ...]
+    roi: tuple[int, ...]
+    merge: str = "blend"
+    importance: Tensor | None = None
+    images: list[int] = field(default_factory=list, init=False)
+    corners: list[tuple[int, ...]] = field(default_factory=list, init=False)
+    logits: list[Tensor] = field(default_factory=list, init=False)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def touching(self, start: Sequence[int], stop: Sequence[int], image: int | None) -> Iterator[Placed]:
+        """The windows that meet a region, in the order they were added; ``image`` alone counts as index 0."""
+        if not self.images:
+            return
+        corners = np.asarray(self.corners)
+        meets = ((corners < np.asarray(stop)) & (corners + np.asarray(self.roi) > np.asarray(start))).all(axis=1)
+        for k in np.flatnonzero(meets):
+            if image is None or self.images[k] == image:
+                yield (self.images[k] if image is None else 0), self.corners[k], self.logits[k]
+
+
+class Mosaic:
+    """Coarse logits and refined windows of a batch of images, composed on demand.
+
+    Args:
+        coarse: (B, C, *grid0) logits of level 0.
+        size: spatial size of the images.
+        activation: ``"softmax"`` or ``"sigmoid"``, for labels and for merging by entropy.
+        layers: the sparse levels, coarse to fine, without windows at first.
+
+    Example:
+        >>> mosaic = Mosaic(torch.zeros(1, 1, 2, 2), (4, 4), "sigmoid", [Layer((4, 4), (2, 2), "replace")])
+        >>> mosaic.add_windows(1, [0], [(2, 2)], torch.ones(1, 1, 2, 2))
+        >>> mosaic.labels()[0, 0].tolist()
+        [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+
+    def __init__(self, coarse: Tensor, size: Sequence[int], activation: str, layers: Sequence[Layer] = ()) -> None:
+        self.coarse = coarse
+        self.size = tuple(int(s) for s in size)
+        self.activation = activation
+        self.layers = list(layers)
+
+    @property
+    def channels(self) -> int:
+        """Number ``C`` of logit channels."""
+        return int(self.coarse.shape[1])
+
+    @property
+    def images(self) -> int:
+        """Number ``B`` of images."""
+        return int(self.coarse.shape[0])
+
+    def grid_size(self, level: int) -> tuple[int, ...]:
+        """Spatial size of a level's grid; level 0 is the coarse map."""
+        return tuple(self.coarse.shape[2:]) if level == 0 else self.layers[level - 1].grid
+
+    def add_windows(self, level: int, images: Sequence[int], corners: Sequence[Sequence[int]], logits: Tensor) -> None:
+        """Add refined windows; what is composed afterwards contains them.
+
+        Args:
+            level: a sparse level, 1 or above.
+            images: index in the batch of each window.
+            corners: first voxel of each window on the level's grid.
+            logits: (K, C, *roi).
+
+        Raises:
+            LevelError: when the level does not exist or the shape does not fit it.
+        """
+        if not 1 <= level <= len(self.layers):
+            raise LevelError(f"level must be a sparse level between 1 and {len(self.layers)}, got {level}.")
+        layer = self.layers[level - 1]
+        if tuple(logits.shape) != (len(images), self.channels, *layer.roi) or len(corners) != len(images):
+            raise LevelError(
+                f"windows of level {level} have shape ({len(images)}, {self.channels}, *{layer.roi}), "
+                f"got {tuple(logits.shape)} with {len(corners)} corners."
+            )
+        layer.images.extend(int(i) for i in images)
+        layer.corners.extend(tuple(int(c) for c in corner) for corner in corners)
+        layer.logits.extend(logits.to(device=self.coarse.device, dtype=self.coarse.dtype).unbind(0))
+
+    def compose(self, region: Region | None = None) -> Tensor:
+        """Logits on the image's grid.
+
+        Args:
+            region: slices of the image, one per axis; only they are computed, with the bits of the whole. None: all.
+
+        Returns:
+            (B, C, *region).
+        """
+        if region is not None:
+            return self.on(self.size, len(self.layers), region)
+        out = self.coarse.new_empty((self.images, self.channels, *self.size))
+        for part in slabs(self.size, self.images * self.channels):
+            out[(slice(None), slice(None), *part)] = self.on(self.size, len(self.layers), part)
+        return out
+
+    def labels(self) -> Tensor:
+        """Class indices, slab by slab, so that ``C`` x full resolution never exists.
+
+        Returns:
+            (B, 1, *size) indices of the likeliest class for softmax; (B, C, *size) of 0 and 1 for sigmoid; uint8, or int16
+            for more than 256 classes.
+        """
+        exclusive = self.activation == "softmax"
+        dtype = torch.uint8 if self.channels <= 256 else torch.int16
+        out = torch.empty(
+            (self.images, 1 if exclusive else self.channels, *self.size), dtype=dtype, device=self.coarse.device
+        )
+        for part in slabs(self.size, self.images * self.channels):
+            logits = self.compose(part)
+            label = logits.argmax(dim=1, keepdim=True) if exclusive else logits > 0
+            out[(slice(None), slice(None), *part)] = label.to(dtype)
+        return out
+
+    def uncertainty(
+        self, method: str = "entropy", *, size: Sequence[int] | None = None, level: int | None = None
+    ) -> Tensor:
+        """Uncertainty of the answer, slab by slab.
+
+        Args:
+            method: see `monai_dis.inferers.score.uncertainty`.
+            size: grid to compute it on, by interpolating logits; the image's when not given.
+            level: use the answer up to this level; the last when not given.
+
+        Returns:
+            (B, 1, *size) in [0, 1].
+        """
+        size = self.size if size is None else tuple(size)
+        level = len(self.layers) if level is None else level
+        out = torch.empty((self.images, 1, *size), dtype=self.coarse.dtype, device=self.coarse.device)
+        for part in slabs(size, self.images * self.channels):
+            logits = self.on(size, level, part)
+            out[(slice(None), slice(None), *part)] = uncertainty(logits, method, activation=self.activation)
+        return out
+
+    def grid(self, level: int, region: Region | None = None) -> Tensor:
+        """Logits ``F_level`` on the level's own grid, its windows merged in; (B, C, *region)."""
+        return self._at(level, _whole(self.grid_size(level), region), None)
+
+    def on(self, size: Sequence[int], level: int, region: Region | None = None, *, image: int | None = None) -> Tensor:
+        """Logits ``F_level`` interpolated to any grid of the image's field of view.
+
+        Args:
+            size: spatial size of the grid.
+            level: the last level that counts.
+            region: slices of that grid; only what lies under them is computed.
+            image: one image of the batch; all when not given.
+
+        Returns:
+            (B, C, *region), or (1, C, *region) for one image.
+        """
+        source = self.grid_size(level)
+        need = source_region(source, size, region)
+        part = self._at(level, need, image)
+        return resample_part(part, [s.start for s in need], source, size, region)
+
+    def covered(self, level: int, region: Region | None = None, *, image: int | None = None) -> Tensor:
+        """Where a sparse level has windows; (B, 1, *region) bool on its grid."""
+        layer = self.layers[level - 1]
+        whole = _whole(layer.grid, region)
+        start, stop = [s.start for s in whole], [s.stop for s in whole]
+        count = self.images if image is None else 1
+        mask = torch.zeros(
+            (count, 1, *[b - a for a, b in zip(start, stop, strict=True)]), dtype=torch.bool, device=self.coarse.device
+        )
+        for index, corner, _ in layer.touching(start, stop, image):
+            parts = window_parts(corner, layer.roi, start, stop)
+            assert parts is not None
+            mask[(index, 0, *parts[0])] = True
+        return mask
+
+    def _at(self, level: int, region: tuple[slice, ...], image: int | None) -> Tensor:
+        if level == 0:
+            batch = slice(None) if image is None else slice(image, image + 1)
+            return self.coarse[(batch, slice(None), *region)]
+        layer = self.layers[level - 1]
+        base = self.on(layer.grid, level - 1, region, image=image)
+        start, stop = [s.start for s in region], [s.stop for s in region]
+        windows = list(layer.touching(start, stop, image))
+        if not windows:
+            return base
+        refined, weight = average_windows(windows, self._importance(layer), base, start)
+        if layer.merge == "blend":
+            weight = self._fade(level, region, image)
+        return merge_below(base, refined, weight, layer.merge, self.activation)
+
+    def _importance(self, layer: Layer) -> Tensor:
+        if layer.importance is None:
+            layer.importance = importance_map(layer.roi)
+        layer.importance = layer.importance.to(device=self.coarse.device, dtype=self.coarse.dtype)
+        return layer.importance
+
+    def _fade(self, level: int, region: tuple[slice, ...], image: int | None) -> Tensor:
+        """The fade on a region: coverage is read twice the radius around it; beyond the image all is covered."""
+        layer = self.layers[level - 1]
+        radius = fade_radius(layer.roi)
+        grown, inside = [], []
+        for part, r, n in zip(region, radius, layer.grid, strict=True):
+            first, last = max(part.start - 2 * r, 0), min(part.stop + 2 * r, n)
+            grown.append(slice(first, last))
+            before = first - (part.start - 2 * r)
+            inside.append(slice(before, before + last - first))
+        mask = self.covered(level, tuple(grown), image=image)
+        size = [p.stop - p.start + 4 * r for p, r in zip(region, radius, strict=True)]
+        padded = torch.ones((mask.shape[0], 1, *size), dtype=torch.bool, device=mask.device)
+        padded[(slice(None), slice(None), *inside)] = mask
+        return fade(padded, radius).to(self.coarse.dtype)
+
+
+def _whole(size: Sequence[int], region: Region | None) -> tuple[slice, ...]:
+    if region is None:
+        return tuple(slice(0, n) for n in size)
+    return tuple(slice(*part.indices(n)) for part, n in zip(region, size, strict=True))

@@ -1,0 +1,164 @@
+"""Running a refine network on chosen windows, in batches, straight into the mosaic.
+
+Letters in shapes: ``K`` windows, ``Ci`` image channels, ``C`` classes, ``D`` spatial axes, ``*roi`` window size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.utils import optional_import
+from torch import Tensor
+
+from monai_dis.errors import NetworkError
+from monai_dis.inferers.gather import gather_windows, pad_image
+from monai_dis.inferers.mosaic import Mosaic
+from monai_dis.inferers.operations import count_operations
+from monai_dis.inferers.outputs import OutputForm, flatten_outputs
+from monai_dis.inferers.plan import Settings, SparsePlan
+from monai_dis.inferers.statistics import Stopwatch
+
+__all__ = ["Refiner", "refine_windows"]
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """A refine network with what it needs besides windows.
+
+    Args:
+        network: the network.
+        conditioned: whether it takes the logits of the level below as a second argument.
+        args: further arguments.
+        kwargs: further keyword arguments.
+    """
+
+    network: Callable[..., Any]
+    conditioned: bool = False
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, window: Tensor, conditioning: Tensor | None) -> Any:
+        inputs = (window,) if conditioning is None else (window, conditioning)
+        return self.network(*inputs, *self.args, **self.kwargs)
+
+    def operations(self, like: Tensor, size: Sequence[int], channels: int) -> int:
+        """Multiply-accumulates for one window of a size.
+
+        Args:
+            like: tensor of the image's channels, type and device.
+            size: spatial size that the network is given.
+            channels: logit channels of the conditioning.
+        """
+        one = like.new_empty((1,))
+        inputs = [one.expand(1, like.shape[1], *size)]
+        if self.conditioned:
+            inputs.append(one.expand(1, channels, *size))
+        return count_operations(self.network, inputs, *self.args, **self.kwargs)
+
+
+def refine_windows(
+    image: Tensor,
+    plan: SparsePlan,
+    chosen: Sequence[np.ndarray],
+    refiner: Refiner,
+    mosaics: Sequence[Mosaic],
+    form: OutputForm,
+    settings: Settings,
+    watch: Stopwatch,
+) -> None:
+    """Refine the chosen windows of a level and add them to the mosaics.
+
+    Windows of different images share batches.
+
+    Args:
+        image: (B, Ci, *grid) image on the level's grid.
+        plan: the level.
+        chosen: candidate indices per image, best first.
+        refiner: the network.
+        mosaics: one per output of the network, the primary one first.
+        form: the form in which the coarse network answered; the refine network must answer in the same.
+        settings: of the run.
+        watch: takes the time of the stages.
+
+    Raises:
+        NetworkError: when the network's answer does not fit.
+    """
+    images = np.concatenate([np.full(len(c), b, dtype=np.int64) for b, c in enumerate(chosen)])
+    corners = plan.windows.corners[np.concatenate(chosen)]
+    if len(images) == 0:
+        return
+    with watch.stage("gather", calls=0):
+        before = [p[0] + h for p, h in zip(plan.windows.padding, plan.halo, strict=True)]
+        after = [p[1] + h for p, h in zip(plan.windows.padding, plan.halo, strict=True)]
+        padded = pad_image(image, before, after, mode=settings.padding_mode, cval=settings.cval)
+        # A window's corner less its halo, in the padded image.
+        reads = torch.from_numpy(corners + np.asarray(before) - np.asarray(plan.halo))
+    sw_device = settings.sw_device or image.device
+    inside = tuple(slice(h, h + r) for h, r in zip(plan.halo, plan.windows.roi, strict=True))
+    with _progress(settings.progress, len(images), plan.index) as advance:
+        for start in range(0, len(images), plan.sw_batch_size):
+            batch = slice(start, start + plan.sw_batch_size)
+            with watch.stage("gather"):
+                index = torch.from_numpy(images[batch])
+                window = gather_windows(padded, index, reads[batch], plan.read_size).to(sw_device)
+                conditioning = None
+                if refiner.conditioned:
+                    below = _conditioning(mosaics[0], plan, images[batch], corners[batch])
+                    conditioning = below.to(device=sw_device, dtype=window.dtype)
+            with watch.stage("refine"):
+                answer = refiner(window, conditioning)
+                outputs, own = flatten_outputs(answer, len(window), plan.read_size, f"network of level {plan.index}")
+                _check(outputs, own, mosaics, form, plan.index)
+            with watch.stage("merge"):
+                for mosaic, output in zip(mosaics, outputs, strict=True):
+                    # A copy without the halo, so that the halo's memory goes.
+                    kept = output[(slice(None), slice(None), *inside)].clone() if any(plan.halo) else output
+                    mosaic.add_windows(plan.index, images[batch].tolist(), corners[batch].tolist(), kept)
+            advance(len(window))
+
+
+def _conditioning(mosaic: Mosaic, plan: SparsePlan, images: np.ndarray, corners: np.ndarray) -> Tensor:
+    """Logits of the level below on each window and its halo, (K, C, *read); beyond the image the edge is repeated."""
+    grid = plan.windows.grid
+    parts = []
+    for image, corner in zip(images, corners, strict=True):
+        region, pad = [], []
+        for c, h, size, n in zip(corner, plan.halo, plan.read_size, grid, strict=True):
+            first, last = int(c) - h, int(c) - h + size
+            low, high = min(max(first, 0), n - 1), max(min(last, n), 1)
+            region.append(slice(low, high))
+            pad.append((low - first, last - high))
+        part = mosaic.on(grid, plan.index - 1, tuple(region), image=int(image))
+        amounts = [n for pair in reversed(pad) for n in pair]
+        parts.append(F.pad(part, amounts, mode="replicate") if any(amounts) else part)
+    return torch.cat(parts)
+
+
+def _check(outputs: Sequence[Tensor], own: OutputForm, mosaics: Sequence[Mosaic], form: OutputForm, level: int) -> None:
+    if own != form or len(outputs) != len(mosaics):
+        raise NetworkError(
+            f"the network of level {level} must answer in the form of the coarse network (a tensor, or as many tensors "
+            "under the same names)."
+        )
+    for output, mosaic in zip(outputs, mosaics, strict=True):
+        if output.shape[1] != mosaic.channels:
+            raise NetworkError(
+                f"the network of level {level} returns {output.shape[1]} channels, the coarse network "
+                f"{mosaic.channels}; both must have the same classes."
+            )
+
+
+@contextmanager
+def _progress(wanted: bool, total: int, level: int) -> Iterator[Callable[[int], Any]]:
+    if not wanted:
+        yield lambda n: None
+        return
+    tqdm, _ = optional_import("tqdm", name="tqdm")
+    with tqdm(total=total, desc=f"level {level}", unit="window") as bar:
+        yield bar.update

@@ -1,0 +1,166 @@
+"""The result of a run: the mosaic, and what can be composed from it.
+
+Letters in shapes: ``B`` batch, ``C`` channels, ``*spatial`` the image's size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from monai.data.meta_tensor import MetaTensor
+from torch import Tensor
+
+from monai_dis.inferers.grid import resample_part, slabs, source_region, spacing_mm_of
+from monai_dis.inferers.mosaic import Mosaic
+from monai_dis.inferers.outputs import OutputForm
+from monai_dis.inferers.statistics import Statistics, Stopwatch, WindowRecord
+
+__all__ = ["Counts", "IterativeResult"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Operations of a run in multiply-accumulates, see `monai_dis.inferers.statistics.Statistics`."""
+
+    coarse: int = 0
+    refine: int = 0
+    full_pass: float = 0.0
+    sliding_window: float = 0.0
+
+
+class IterativeResult:
+    """What `monai_dis.inferers.IterativeInferer.run` returns.
+
+    Args:
+        mosaics: one per output of the network, the primary one first.
+        form: the form in which the network answers.
+        inputs: the images; type, geometry and dtype of what is composed follow them.
+        windows: refined windows.
+        windows_total: number of candidates.
+        counts: counts operations when it is called.
+        score_size: grid of the last score.
+        watch: seconds so far.
+    """
+
+    def __init__(
+        self,
+        mosaics: Sequence[Mosaic],
+        form: OutputForm,
+        inputs: Tensor,
+        windows: tuple[WindowRecord, ...],
+        windows_total: int,
+        counts: Callable[[], Counts],
+        score_size: tuple[int, ...],
+        watch: Stopwatch,
+    ) -> None:
+        self.mosaics = tuple(mosaics)
+        self.form = form
+        self.windows = windows
+        self.windows_total = windows_total
+        self._dtype = inputs.dtype if inputs.is_floating_point() else torch.float32
+        self._meta = MetaTensor(torch.empty(0)).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else None
+        self._spacing_mm = spacing_mm_of(inputs, inputs.ndim - 2)
+        self._counts_of = counts
+        self._score_size = score_size
+        self._watch = watch
+
+    @property
+    def mosaic(self) -> Mosaic:
+        """The mosaic of the primary output."""
+        return self.mosaics[0]
+
+    def logits(self) -> Tensor:
+        """Logits of the primary output on the image's grid, (B, C, *spatial)."""
+        return self._composed(self.mosaic)
+
+    def outputs(self) -> Any:
+        """All outputs on the image's grid, in the form in which the network answers."""
+        return self.form.pack([self._composed(m) for m in self.mosaics])
+
+    def labels(self) -> Tensor:
+        """Class indices on the image's grid; see `monai_dis.inferers.mosaic.Mosaic.labels`."""
+        with self._watch.stage("merge"):
+            labels = self.mosaic.labels()
+        return self._with_meta(labels)
+
+    def uncertainty(self, method: str = "entropy") -> Tensor:
+        """Uncertainty of the refined answer on the image's grid, (B, 1, *spatial) in [0, 1]."""
+        return self._with_meta(self.mosaic.uncertainty(method))
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the run did; the first access composes the answer once to compare it with the coarse one."""
+        counts, left = self._counts, self._uncertain_left
+        area_mm = None
+        if self._spacing_mm is not None:
+            area_mm = math.prod(n * s for n, s in zip(self.mosaic.size, self._spacing_mm, strict=True))
+        return Statistics(
+            images=self.mosaic.images,
+            windows=self.windows,
+            windows_total=self.windows_total,
+            operations=counts.coarse + counts.refine,
+            operations_coarse=counts.coarse,
+            operations_full_pass=counts.full_pass,
+            operations_sliding_window=counts.sliding_window,
+            seconds=dict(self._watch.seconds),
+            calls=dict(self._watch.calls),
+            uncertain_left=left,
+            uncertain_left_mm=None if area_mm is None else tuple(share * area_mm for share in left),
+            dice_coarse_refined=self._dice,
+        )
+
+    @cached_property
+    def _counts(self) -> Counts:
+        return self._counts_of()
+
+    @cached_property
+    def _uncertain_left(self) -> tuple[float, ...]:
+        unsure = self.mosaic.uncertainty(size=self._score_size) > 0.5
+        return tuple(float(v) for v in unsure.flatten(1).double().mean(dim=1))
+
+    @cached_property
+    def _dice(self) -> tuple[float, ...]:
+        """Dice between coarse and refined labels on the finest grid, slab by slab."""
+        mosaic = self.mosaic
+        last = len(mosaic.layers)
+        size = mosaic.grid_size(last)
+        exclusive = mosaic.activation == "softmax"
+        both = torch.zeros((mosaic.images, mosaic.channels), dtype=torch.float64)
+        either = torch.zeros_like(both)
+        for part in slabs(size, mosaic.images * mosaic.channels):
+            need = source_region(mosaic.coarse.shape[2:], size, part)
+            below = mosaic.coarse[(slice(None), slice(None), *need)]
+            coarse = resample_part(below, [s.start for s in need], mosaic.coarse.shape[2:], size, part)
+            a, b = (_one_hot(x, exclusive) for x in (coarse, mosaic.grid(last, part)))
+            both += (a & b).flatten(2).sum(2).double().cpu()
+            either += a.flatten(2).sum(2).double().cpu() + b.flatten(2).sum(2).double().cpu()
+        if exclusive:
+            both, either = both[:, 1:], either[:, 1:]
+        scores = []
+        for common, total in zip(both, either, strict=True):
+            seen = total > 0
+            scores.append(float((2 * common[seen] / total[seen]).mean()) if bool(seen.any()) else 1.0)
+        return tuple(scores)
+
+    def _composed(self, mosaic: Mosaic) -> Tensor:
+        with self._watch.stage("merge"):
+            logits = mosaic.compose().to(self._dtype)
+        return self._with_meta(logits)
+
+    def _with_meta(self, values: Tensor) -> Tensor:
+        if self._meta is None:
+            return values
+        out: Tensor = MetaTensor(values).copy_meta_from(self._meta)
+        return out
+
+
+def _one_hot(logits: Tensor, exclusive: bool) -> Tensor:
+    if not exclusive:
+        return logits > 0
+    classes = torch.arange(logits.shape[1], device=logits.device).reshape(1, -1, *[1] * (logits.ndim - 2))
+    return logits.argmax(dim=1, keepdim=True) == classes

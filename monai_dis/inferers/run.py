@@ -1,0 +1,217 @@
+"""The loop over levels: coarse pass, then score, select, gather, refine and merge for every sparse level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from torch import Tensor
+
+from monai_dis.errors import ImageError, NetworkError
+from monai_dis.inferers.budget import Spending, WindowCost, affordable_windows
+from monai_dis.inferers.coarse import coarse_pass
+from monai_dis.inferers.grid import resample
+from monai_dis.inferers.merge import importance_map
+from monai_dis.inferers.mosaic import Layer, Mosaic
+from monai_dis.inferers.plan import Settings, SparsePlan, plan_sparse_levels
+from monai_dis.inferers.refine import Refiner, refine_windows
+from monai_dis.inferers.result import Counts, IterativeResult
+from monai_dis.inferers.score import WindowScores, probabilities, score_windows
+from monai_dis.inferers.select import select_windows
+from monai_dis.inferers.stages import stages_of
+from monai_dis.inferers.statistics import Stopwatch, WindowRecord
+from monai_dis.inferers.windows import window_grid
+
+__all__ = ["run_levels"]
+
+
+def run_levels(
+    inputs: Tensor, network: Callable[..., Any], settings: Settings, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> IterativeResult:
+    """Run all levels on a batch of images.
+
+    Args:
+        inputs: (B, Ci, *spatial), one to three spatial axes.
+        network: see `monai_dis.inferers.stages.stages_of`.
+        settings: checked arguments of the inferer.
+        args: further arguments of the network.
+        kwargs: further keyword arguments of the network.
+
+    Raises:
+        ImageError: when the input is not a batch of images.
+    """
+    _check_inputs(inputs)
+    plans = plan_sparse_levels(settings, inputs)
+    stages = stages_of(network, settings.levels)
+    image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+    image = image if image.is_floating_point() else image.float()
+    watch = Stopwatch(cuda=any(d.startswith("cuda") for d in (str(settings.sw_device), str(image.device))))
+
+    with watch.stage("coarse", calls=0):
+        coarse = coarse_pass(_located(image, inputs), stages.coarse, settings, args, kwargs)
+    watch.calls["coarse"] = coarse.calls
+    mosaics = [_mosaic(output, image, plans, settings) for output in coarse.outputs]
+    channels = mosaics[0].channels
+    refiners = [Refiner(n, c, args, kwargs) for n, c in zip(stages.refine, stages.conditioned, strict=True)]
+    prices = _Prices(image, plans, refiners, channels, settings)
+
+    per_image = coarse.operations() / image.shape[0] if prices.needed else 0.0
+    spent = [Spending(operations=per_image)] * image.shape[0]
+    records: list[WindowRecord] = []
+    score_size = mosaics[0].grid_size(0)
+    for plan, refiner in zip(plans, refiners, strict=True):
+        cost = prices.of(plan)
+        limits = [_limit(settings, plan, s, cost) for s in spent]
+        below = mosaics[0].grid_size(plan.index - 1)
+        score_size = plan.score_grid(below)
+        if all(limit == 0 for limit in limits):
+            continue
+        with watch.stage("score"):
+            scores = _score(mosaics[0], plan, score_size)
+        with watch.stage("select"):
+            floor = _floor(settings, plan)
+            picks = [
+                select_windows(scores, b, limit=limit, min_score=floor, selection=plan.selection)
+                for b, limit in enumerate(limits)
+            ]
+        spent = [s.plus(len(p[0]), cost) for s, p in zip(spent, picks, strict=True)]
+        records.extend(_records(plan, picks, image.shape[2:]))
+        with watch.stage("gather", calls=0):
+            level_image = resample(image, plan.windows.grid)
+        refine_windows(level_image, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
+
+    def counts() -> Counts:
+        refined = sum(prices.window(p) * sum(r.level == p.index for r in records) for p in plans)
+        full, sliding = prices.references(coarse.operations())
+        return Counts(coarse.operations(), refined, full, sliding)
+
+    total = sum(len(p.windows) for p in plans) * image.shape[0]
+    return IterativeResult(mosaics, coarse.form, inputs, tuple(records), total, counts, score_size, watch)
+
+
+class _Prices:
+    """What windows cost; networks are only counted when somebody asks."""
+
+    def __init__(
+        self,
+        image: Tensor,
+        plans: Sequence[SparsePlan],
+        refiners: Sequence[Refiner],
+        channels: int,
+        settings: Settings,
+    ) -> None:
+        # One voxel stands for the image: a result that waits for its counts must not keep the image in memory.
+        self._like = image.new_empty((1, image.shape[1], 1), device=torch.device(settings.sw_device or image.device))
+        self._batch, self._size = image.shape[0], tuple(image.shape[2:])
+        self._plans, self._refiners, self._channels = plans, refiners, channels
+        budgets = [settings.budget, *[p.budget for p in plans]]
+        self.needed = bool(plans) and any(b.operations is not None for b in budgets)
+
+    def window(self, plan: SparsePlan) -> int:
+        """Multiply-accumulates of one window of a level."""
+        return self._refiners[plan.index - 1].operations(self._like, plan.read_size, self._channels)
+
+    def of(self, plan: SparsePlan) -> WindowCost:
+        """The price of one window; operations only where a budget asks for them."""
+        share = plan.windows.share
+        if not self.needed:
+            return WindowCost(share)
+        return WindowCost(share, self.window(plan), self._full_pass())
+
+    def references(self, coarse: int) -> tuple[float, float]:
+        """Operations of a full pass and of a sliding window at overlap 0.5, for the batch.
+
+        Without sparse levels the coarse network stands in, as far as its own pass tells.
+        """
+        if not self._plans:
+            return float(coarse), float(coarse)
+        roi = self._plans[-1].windows.roi
+        sliding = len(window_grid(self._size, roi, 0.5)) * self._bare_window()
+        return self._batch * self._full_pass(), self._batch * sliding
+
+    def _bare_window(self) -> float:
+        """A window of the finest level without its halo."""
+        plan = self._plans[-1]
+        return self.window(plan) * prod(plan.windows.roi) / prod(plan.read_size)
+
+    def _full_pass(self) -> float:
+        roi = self._plans[-1].windows.roi
+        return self._bare_window() * prod(max(1.0, n / r) for n, r in zip(self._size, roi, strict=True))
+
+
+def _limit(settings: Settings, plan: SparsePlan, spent: Spending, cost: WindowCost) -> int | None:
+    """The run's budget on what is left, the level's own on what the level costs."""
+    limits = [affordable_windows(settings.budget, spent, cost), affordable_windows(plan.budget, Spending(), cost)]
+    known = [n for n in limits if n is not None]
+    return min(known) if known else None
+
+
+def _floor(settings: Settings, plan: SparsePlan) -> float | None:
+    floors = [b.min_score for b in (settings.budget, plan.budget) if b.min_score is not None]
+    return max(floors) if floors else None
+
+
+def _score(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...]) -> WindowScores:
+    below = plan.index - 1
+    if plan.score == "poster":
+        p = probabilities(mosaic.on(size, below), mosaic.activation).nan_to_num(nan=0.5)
+        return score_windows(None, p, plan.windows)
+    return score_windows(mosaic.uncertainty(plan.score, size=size, level=below), None, plan.windows, plan.aggregate)
+
+
+def _records(
+    plan: SparsePlan, picks: Sequence[tuple[np.ndarray, np.ndarray]], size: Sequence[int]
+) -> list[WindowRecord]:
+    records = []
+    grid, roi = plan.windows.grid, plan.windows.roi
+    for image, (indices, scores) in enumerate(picks):
+        for corner, score in zip(plan.windows.corners[indices].tolist(), scores.tolist(), strict=True):
+            start = [max(c, 0) * s // g for c, s, g in zip(corner, size, grid, strict=True)]
+            stop = [-(-min(c + r, g) * s // g) for c, r, s, g in zip(corner, roi, size, grid, strict=True)]
+            records.append(
+                WindowRecord(
+                    image=image,
+                    level=plan.index,
+                    corner=tuple(start),
+                    size=tuple(b - a for a, b in zip(start, stop, strict=True)),
+                    score=score,
+                    grid_corner=tuple(corner),
+                    grid_size=roi,
+                )
+            )
+    return records
+
+
+def _mosaic(coarse: Tensor, image: Tensor, plans: Sequence[SparsePlan], settings: Settings) -> Mosaic:
+    activation = settings.activation or ("softmax" if coarse.shape[1] > 1 else "sigmoid")
+    if activation == "softmax" and coarse.shape[1] < 2:
+        raise NetworkError("activation 'softmax' needs two channels or more; use 'sigmoid' for a network with one.")
+    layers = [
+        Layer(
+            p.windows.grid,
+            p.windows.roi,
+            p.merge,
+            importance_map(p.windows.roi, p.mode, settings.sigma_scale, dtype=coarse.dtype, device=coarse.device),
+        )
+        for p in plans
+    ]
+    return Mosaic(coarse, image.shape[2:], activation, layers)
+
+
+def _located(image: Tensor, inputs: Tensor) -> Tensor:
+    """The plain image with the affine of the input, for levels given in millimetres; networks see plain tensors."""
+    return image if not isinstance(inputs, MetaTensor) else MetaTensor(image, affine=inputs.affine)
+
+
+def _check_inputs(inputs: Tensor) -> None:
+    if not isinstance(inputs, torch.Tensor):
+        raise ImageError(f"inputs must be a tensor of shape (B, C, *spatial), got {type(inputs).__name__}.")
+    if not 3 <= inputs.ndim <= 5 or 0 in inputs.shape:
+        raise ImageError(
+            f"inputs must have shape (B, C, *spatial) with one to three spatial axes and nothing empty, got "
+            f"{tuple(inputs.shape)}; add the batch and channel axes with EnsureChannelFirst and [None]."
+        )

@@ -1,0 +1,226 @@
+"""How uncertain an answer is, per voxel and per window.
+
+Uncertainty is computed on interpolated logits and never interpolated itself: between a voxel at logit -9 and its neighbour
+at +9 runs a boundary where the answer is a coin toss; both ends are certain, so the mean of their uncertainties says
+"certain", while the uncertainty of the mean logit 0 is the largest there is.
+
+Letters in shapes: ``B`` batch, ``C`` channels, ``*grid`` the map's size, ``*cells`` and ``*starts`` see `WindowScores`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monai_dis.errors import NetworkError
+from monai_dis.inferers.windows import WindowGrid
+
+__all__ = ["CellLayout", "WindowScores", "box_sums", "cell_layout", "probabilities", "score_windows", "uncertainty"]
+
+# Multiples of 2**-24 sum without rounding in float64 up to 2**29 voxels: equal windows have equal scores wherever they lie.
+_QUANTUM = 2.0**24
+
+
+def probabilities(logits: Tensor, activation: str) -> Tensor:
+    """Softmax over channels or sigmoid per channel, of float32 at least.
+
+    Raises:
+        NetworkError: when softmax is asked of a single channel, where it would always be one.
+    """
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    if activation == "sigmoid":
+        return logits.sigmoid()
+    if logits.shape[1] < 2:
+        raise NetworkError("activation 'softmax' needs two channels or more; use 'sigmoid' for a network with one.")
+    return logits.softmax(dim=1)
+
+
+def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "softmax") -> Tensor:
+    """Uncertainty of every voxel, 0 (certain) to 1 (no better than chance).
+
+    Args:
+        logits: (B, C, *grid).
+        method: ``"entropy"`` (of the class probabilities, divided by that of chance), ``"margin"`` (one minus the
+            distance of the two likeliest classes), ``"least_confidence"`` (one minus the likeliest class, scaled; for
+            sigmoid ``1 - 2 * abs(p - 0.5)``).
+        activation: ``"softmax"`` (exclusive classes) or ``"sigmoid"`` (each channel on its own; the most uncertain channel
+            counts).
+
+    Returns:
+        (B, 1, *grid). A voxel whose logits are not numbers counts as uncertain.
+
+    Example:
+        >>> uncertainty(torch.tensor([[[-50.0, 0.0, 50.0]]]), activation="sigmoid").tolist()
+        [[[0.0, 1.0, 0.0]]]
+    """
+    p = probabilities(logits, activation)
+    classes = p.shape[1]
+    if activation == "sigmoid":
+        if method == "entropy":
+            each = (torch.special.entr(p) + torch.special.entr(1 - p)) / float(np.log(2.0))
+        else:
+            each = 1 - (2 * p - 1).abs()
+        value = each.amax(dim=1, keepdim=True)
+    elif method == "entropy":
+        value = torch.special.entr(p).sum(dim=1, keepdim=True) / float(np.log(classes))
+    elif method == "margin":
+        best = p.topk(2, dim=1).values
+        value = 1 - (best[:, :1] - best[:, 1:])
+    else:
+        value = (1 - p.amax(dim=1, keepdim=True)) * (classes / (classes - 1))
+    return value.nan_to_num(nan=1.0).clamp(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class CellLayout:
+    """The cells that all window edges cut a grid into: every window is a box of whole cells.
+
+    Args:
+        edges: positions per axis in voxels of the level's grid, ascending, from 0 to its size.
+        low: first cell of each start position, per axis.
+        high: one past the last cell of each start position, per axis.
+    """
+
+    edges: tuple[np.ndarray, ...]
+    low: tuple[np.ndarray, ...]
+    high: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class WindowScores:
+    """Scores of all candidate windows of a level, and the cells that coverage takes from.
+
+    Args:
+        layout: the cells.
+        score: (B, *starts) float32, higher is more uncertain.
+        cells: (B, *cells) float64: summed or largest uncertainty of each cell, or its area for ``reduce="share"``.
+        reduce: ``"sum"``, ``"max"``, or ``"share"`` (the score itself times the share of the window that is not covered).
+        norm: (*starts) divisor that turns a window's sum into its score (1 for sums).
+    """
+
+    layout: CellLayout
+    score: np.ndarray
+    cells: np.ndarray
+    reduce: str
+    norm: np.ndarray
+
+
+def cell_layout(windows: WindowGrid) -> CellLayout:
+    """Cut a grid at every edge of its candidate windows."""
+    edges, low, high = [], [], []
+    for n, r, starts in zip(windows.grid, windows.roi, windows.starts, strict=True):
+        first = np.clip(np.asarray(starts, dtype=np.int64), 0, n)
+        last = np.clip(np.asarray(starts, dtype=np.int64) + r, 0, n)
+        cuts = np.unique(np.concatenate([first, last, [0, n]]))
+        edges.append(cuts)
+        low.append(np.searchsorted(cuts, first))
+        high.append(np.searchsorted(cuts, last))
+    return CellLayout(tuple(edges), tuple(low), tuple(high))
+
+
+def score_windows(
+    logits_uncertainty: Tensor | None, window_means_of: Tensor | None, windows: WindowGrid, aggregate: str = "mean"
+) -> WindowScores:
+    """Score every candidate window at once.
+
+    Args:
+        logits_uncertainty: (B, 1, *grid) from `uncertainty`, on any grid of the same field of view; used for all scores but
+            the poster's.
+        window_means_of: (B, C, *grid) probabilities for the poster's score ``0.5 - abs(mean(p) - 0.5)``, the class nearest
+            one half; exactly one of the two maps is given.
+        windows: the candidates.
+        aggregate: ``"mean"``, ``"sum"`` (in voxels of the level's grid) or ``"max"``.
+
+    Returns:
+        The scores. Means and sums come from one summed-area table, exact in float64.
+    """
+    layout = cell_layout(windows)
+    areas = _outer([np.diff(e).astype(np.float64) for e in layout.edges])
+    area = box_sums(areas, layout.low, layout.high)
+    if window_means_of is not None:
+        sums = _cell_sums(window_means_of, windows.grid, layout.edges)
+        means = box_sums(sums, layout.low, layout.high) / area
+        score = (0.5 - np.abs(means - 0.5)).max(axis=1)
+        cells = np.broadcast_to(areas, (score.shape[0], *areas.shape)).copy()
+        return WindowScores(layout, score.astype(np.float32), cells, "share", area)
+    assert logits_uncertainty is not None
+    if aggregate == "max":
+        cells = _cell_max(logits_uncertainty, windows.grid, layout.edges)[:, 0]
+        score = box_max(cells, layout.low, layout.high)
+        return WindowScores(layout, score.astype(np.float32), cells, "max", np.ones_like(area))
+    cells = _cell_sums(logits_uncertainty, windows.grid, layout.edges)[:, 0]
+    norm = area if aggregate == "mean" else np.ones_like(area)
+    score = box_sums(cells, layout.low, layout.high) / norm
+    return WindowScores(layout, score.astype(np.float32), cells, "sum", norm)
+
+
+def box_sums(cells: np.ndarray, low: Sequence[np.ndarray], high: Sequence[np.ndarray]) -> np.ndarray:
+    """Sums over boxes that are products of intervals along the last axes.
+
+    Args:
+        cells: (..., *cells).
+        low: first cell per interval, one array per axis.
+        high: one past the last cell per interval, one array per axis.
+
+    Returns:
+        (..., *intervals).
+    """
+    dims = len(low)
+    for axis in range(cells.ndim - dims, cells.ndim):
+        table = np.concatenate([np.zeros_like(cells.take([0], axis=axis)), np.cumsum(cells, axis=axis)], axis=axis)
+        interval = axis - (cells.ndim - dims)
+        cells = table.take(high[interval], axis=axis) - table.take(low[interval], axis=axis)
+    return cells
+
+
+def box_max(cells: np.ndarray, low: Sequence[np.ndarray], high: Sequence[np.ndarray]) -> np.ndarray:
+    """Largest values over boxes; arguments as in `box_sums`."""
+    dims = len(low)
+    for interval in range(dims):
+        axis = cells.ndim - dims + interval
+        parts = [
+            cells.take(np.arange(a, b), axis=axis).max(axis=axis)
+            for a, b in zip(low[interval], high[interval], strict=True)
+        ]
+        cells = np.stack(parts, axis=axis)
+    return cells
+
+
+def _cell_sums(values: Tensor, grid: Sequence[int], edges: Sequence[np.ndarray]) -> np.ndarray:
+    """Sums of a map over all cells, in voxels of the level's grid: one summed-area table, read at the cells' edges.
+
+    The map is constant over each of its voxels, so its table is linear between voxel borders, and reading it in between
+    is exact.
+    """
+    size = values.shape[2:]
+    table = torch.round(values.detach().double() * _QUANTUM) / _QUANTUM
+    for axis in range(2, table.ndim):
+        table = torch.cat([torch.zeros_like(table.narrow(axis, 0, 1)), table.cumsum(axis)], dim=axis)
+    read = table.cpu().numpy()
+    for axis, (n, g, cuts) in enumerate(zip(size, grid, edges, strict=True), start=2):
+        below, rest = np.divmod(cuts * n, g)
+        shape = [1] * read.ndim
+        shape[axis] = len(cuts)
+        share = (rest / g).reshape(shape)
+        lower, upper = read.take(below, axis=axis), read.take(np.minimum(below + 1, n), axis=axis)
+        read = np.diff(lower * (1 - share) + upper * share, axis=axis) * (g / n)
+    return read
+
+
+def _cell_max(values: Tensor, grid: Sequence[int], edges: Sequence[np.ndarray]) -> np.ndarray:
+    """Largest value of a map in each cell; a voxel on an edge belongs to both sides."""
+    read = values.detach().double().cpu().numpy()
+    low = [e[:-1] * n // g for e, n, g in zip(edges, values.shape[2:], grid, strict=True)]
+    high = [-(-e[1:] * n // g) for e, n, g in zip(edges, values.shape[2:], grid, strict=True)]
+    return box_max(read, low, high)
+
+
+def _outer(factors: Sequence[np.ndarray]) -> np.ndarray:
+    out = factors[0]
+    for factor in factors[1:]:
+        out = out[..., None] * factor
+    return out

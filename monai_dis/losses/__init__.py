@@ -1,0 +1,5 @@
+"""Losses that MONAI lacks."""
+
+from monai_dis.losses.upsampled import UpsampledLoss
+
+__all__ = ["UpsampledLoss"]

@@ -1,0 +1,119 @@
+"""`report.html`: one page, with nothing outside it, that shows a person what a run of `segment` did."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from monai_dis.data.atomic import atomic_path
+
+__all__ = ["PAGE_NAME", "write_page"]
+
+PAGE_NAME = "report.html"
+_THUMBNAIL = 720  # pixels, the longer side of an embedded picture
+_PICTURES = 24  # more would make the page too heavy to open; the rest are links
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #8884; vertical-align: top; }
+th { font-weight: 600; } td.n { font-variant-numeric: tabular-nums; }
+section { margin: 2rem 0; display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 1.5rem; }
+section img { width: 100%; border-radius: 6px; }
+h2 { margin: 0 0 .5rem; font-size: 1.05rem; overflow-wrap: anywhere; }
+.error { color: #c22; }
+@media (max-width: 48rem) { section { grid-template-columns: 1fr; } }
+"""
+
+
+def write_page(report: Mapping[str, Any], folder: Path, title: str = "Segmentation report") -> Path:
+    """Write `report.html` beside a `report.json`.
+
+    Args:
+        report: the content of `report.json`.
+        folder: where the overlays lie and the page goes.
+        title: heading of the page.
+
+    Returns:
+        The page's path.
+    """
+    summary, images = report["summary"], report["images"]
+    parts = [
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>{html.escape(title)}</h1>",
+        _table(_summary_rows(summary, report.get("settings", {}))),
+    ]
+    for number, entry in enumerate(images):
+        parts.append(_section(entry, folder, embed=number < _PICTURES))
+    parts.append("</body></html>\n")
+    with atomic_path(folder / PAGE_NAME) as temporary:
+        temporary.write_text("\n".join(parts), encoding="utf-8")
+    return folder / PAGE_NAME
+
+
+def _summary_rows(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    kept = f", {summary['kept']} kept from an earlier run" if summary["kept"] else ""
+    failed = f", {summary['failed']} failed" if summary["failed"] else ""
+    rows = [("images", f"{summary['done']} done{kept}{failed}"), ("mode", str(settings.get("mode", "")))]
+    if summary["windows_total"]:
+        rows.append(("windows", f"{summary['windows_refined']} of {summary['windows_total']} refined"))
+    if summary["mean_fraction_of_full_pass"] is not None:
+        rows.append(("cost", f"{summary['mean_fraction_of_full_pass']:.1%} of one full pass (mean)"))
+    if summary["mean_fraction_of_sliding_window"] is not None:
+        rows.append(("", f"{summary['mean_fraction_of_sliding_window']:.1%} of a sliding window at overlap 0.5 (mean)"))
+    rows.append(("time", f"{summary['seconds']:.1f} s"))
+    if summary["peak_memory_bytes"]:
+        rows.append(("peak memory", f"{summary['peak_memory_bytes'] / 2**20:.0f} MiB"))
+    return rows
+
+
+def _section(entry: Mapping[str, Any], folder: Path, *, embed: bool) -> str:
+    name = html.escape(Path(entry["input"]).name)
+    if "error" in entry:
+        return f"<section><div><h2>{name}</h2><p class='error'>{html.escape(entry['error'])}</p></div></section>"
+    rows = [
+        ("segmentation", _link(entry["output"])),
+        ("windows", f"{entry['windows_refined']} of {entry['windows_total']}"),
+        ("operations", f"{entry['operations'] / 1e9:.2f} billion multiply-accumulates"),
+        ("share of a full pass", f"{entry['fraction_of_full_pass']:.1%}"),
+        ("share of a sliding window", f"{entry['fraction_of_sliding_window']:.1%}"),
+        *((f"{stage} (s)", f"{seconds:.3f}") for stage, seconds in entry["seconds"].items()),
+    ]
+    overlay = folder / Path(entry["overlay"]).name
+    picture = f"<a href='{html.escape(overlay.name)}'>{_picture(overlay) if embed else html.escape(overlay.name)}</a>"
+    return f"<section><div>{picture}</div><div><h2>{name}</h2>{_table(rows, escape=False)}</div></section>"
+
+
+def _link(path: str) -> str:
+    name = html.escape(Path(path).name)
+    return f"<a href='{name}'>{name}</a>"
+
+
+def _picture(path: Path) -> str:
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+    except OSError:
+        return html.escape(path.name)
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=88)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f"<img alt='{html.escape(path.name)}' src='data:image/jpeg;base64,{data}'>"
+
+
+def _table(rows: Sequence[tuple[str, str]], *, escape: bool = True) -> str:
+    cells = (
+        f"<tr><th>{html.escape(name)}</th><td class='n'>{html.escape(value) if escape else value}</td></tr>"
+        for name, value in rows
+    )
+    return f"<table>{''.join(cells)}</table>"

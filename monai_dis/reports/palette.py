@@ -1,0 +1,30 @@
+"""Colours that pictures and pages share, chosen to differ for colour-blind readers too."""
+
+from __future__ import annotations
+
+__all__ = ["Color", "class_color", "hex_color", "level_color"]
+
+Color = tuple[int, int, int]
+
+_CLASSES: tuple[Color, ...] = ((0, 230, 140), (230, 90, 220), (90, 200, 255), (255, 150, 40), (200, 200, 60), (255, 90, 90))
+_LEVELS: tuple[Color, ...] = ((70, 150, 255), (255, 225, 50), (255, 255, 255), (255, 130, 200))
+
+
+def class_color(index: int) -> Color:
+    """Colour of a class; index 1 is the first that is not background."""
+    return _CLASSES[(index - 1) % len(_CLASSES)]
+
+
+def level_color(level: int) -> Color:
+    """Colour of the windows of a level; level 1 is the coarsest that has windows."""
+    return _LEVELS[(level - 1) % len(_LEVELS)]
+
+
+def hex_color(color: Color) -> str:
+    """The colour as HTML writes it.
+
+    Example:
+        >>> hex_color((255, 0, 16))
+        '#ff0010'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*color)

@@ -1,0 +1,39 @@
+"""Put the bundles of the repository into the wheel, beside the package; everything else is in pyproject.toml."""
+
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+
+
+class BuildWithBundles(build_py):
+    """An editable install finds the bundles in the clone, a wheel carries them as `monai_dis/_bundles`."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib) / "monai_dis" / "_bundles"
+            shutil.rmtree(target, ignore_errors=True)
+            for config in sorted(ROOT.glob("bundles/*/configs")):
+                bundle = config.parent
+                for name in ("configs", "docs", "models", "LICENSE"):
+                    self._copy(bundle / name, target / bundle.name / name)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        outputs = list(super().get_outputs(include_bytecode))
+        target = Path(self.build_lib) / "monai_dis" / "_bundles"
+        return outputs + [str(path) for path in sorted(target.rglob("*")) if path.is_file()]
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".*"))
+        elif source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+setup(cmdclass={"build_py": BuildWithBundles})

@@ -1,0 +1,113 @@
+"""Windows for training: every key is read at the same place, sharp where nothing is jittered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from monai_dis.inferers.grid import grid_size, resample
+from monai_dis.transforms import RandWindowd, ResampleToGridd
+
+
+def ramp(height: int, width: int) -> torch.Tensor:
+    """An image whose value is its own index."""
+    return torch.arange(height * width, dtype=torch.float32).reshape(1, height, width)
+
+
+def item(height: int = 16, width: int = 16) -> dict[str, torch.Tensor]:
+    image = ramp(height, width)
+    return {"image": image, "label": (image > image.median()).float()}
+
+
+def test_whole_window_is_the_image_itself() -> None:
+    window = RandWindowd(["image", "label"], (16, 16), (16, 16), flip=False, jitter_prob=0.0)
+    (out,) = window(item())
+    torch.testing.assert_close(out["image"], item()["image"], atol=1e-3, rtol=0)
+    assert torch.equal(out["label"], item()["label"])
+
+
+def test_unjittered_windows_are_slices_of_the_image() -> None:
+    window = RandWindowd(["image", "label"], (16, 16), (4, 4), flip=False, jitter_prob=0.0, num_samples=20)
+    window.set_random_state(3)
+    starts = set()
+    for out in window(item()):
+        row, column = divmod(round(out["image"][0, 0, 0].item()), 16)
+        starts.add((row, column))
+        torch.testing.assert_close(out["image"], item()["image"][:, row : row + 4, column : column + 4], atol=1e-3, rtol=0)
+        assert torch.equal(out["label"], item()["label"][:, row : row + 4, column : column + 4])
+    assert len(starts) > 5
+
+
+def test_windows_of_a_coarser_level_equal_the_inferers_own_resampling() -> None:
+    image = torch.rand(3, 32, 32)
+    data = {"image": image, "label": torch.zeros(1, 32, 32)}
+    (out,) = RandWindowd(["image", "label"], (32, 32), (16, 16), scales=[2], flip=False, jitter_prob=0.0)(data)
+    torch.testing.assert_close(out["image"], resample(image[None], (16, 16))[0], atol=1e-5, rtol=0)
+
+
+def test_every_key_moves_alike_under_jitter() -> None:
+    """A disc in image, label and coarse logits stays the same disc in each of them."""
+    y, x = np.mgrid[:64, :64]
+    disc = torch.as_tensor(((y - 20) ** 2 + (x - 40) ** 2 < 120).astype(np.float32))[None]
+    data = {"image": disc, "label": disc, "coarse": resample(disc[None], (16, 16))[0] * 16 - 8}
+    window = RandWindowd(
+        ["image", "label", "coarse"], (64, 64), (48, 48), coarse_key="coarse", rotate=3.0, shear=0.2, zoom=0.3, jitter_prob=1.0, num_samples=10
+    )
+    window.set_random_state(0)
+    for out in window(data):
+        image, label, coarse = out["image"] > 0.5, out["label"] > 0.5, out["coarse"] > 0
+        union = (image | label).sum().item()
+        if union > 100:
+            assert (image & label).sum().item() / union > 0.97
+            assert (coarse & label).sum().item() / (coarse | label).sum().item() > 0.75
+
+
+def test_windows_go_where_the_coarse_answer_is_uncertain() -> None:
+    logits = torch.full((1, 8, 8), -9.0)
+    logits[0, 6, 1] = 0.0  # the only uncertain cell: rows 48-55, columns 8-15 of 64
+    data = {"image": ramp(64, 64), "label": torch.zeros(1, 64, 64), "coarse": logits}
+    window = RandWindowd(["image"], (64, 64), (16, 16), coarse_key="coarse", uncertain=1.0, flip=False, jitter_prob=0.0, num_samples=30)
+    window.set_random_state(1)
+    starts = [divmod(round(out["image"][0, 0, 0].item()), 64) for out in window(data)]
+    near = [abs(row + 8 - 52) <= 12 and abs(column + 8 - 12) <= 12 for row, column in starts]
+    assert sum(near) >= 27
+
+
+def test_windows_go_where_the_coarse_answer_is_surely_wrong() -> None:
+    label = torch.zeros(1, 64, 64)
+    label[0, 8:16, 40:48] = 1  # a structure that the coarse answer misses with confidence
+    data = {"image": ramp(64, 64), "label": label, "coarse": torch.full((1, 8, 8), -9.0)}
+    window = RandWindowd(["image", "label"], (64, 64), (16, 16), coarse_key="coarse", wrong=1.0, jitter_prob=0.0, num_samples=30)
+    window.set_random_state(1)
+    assert sum(bool(out["label"].any()) for out in window(data)) >= 27
+
+
+def test_labels_of_several_classes_stay_class_indices() -> None:
+    label = torch.randint(0, 4, (1, 32, 32)).float()
+    (out,) = RandWindowd(["label"], (32, 32), (32, 32), num_classes=4, flip=False, jitter_prob=0.0)({"label": label})
+    assert torch.equal(out["label"], label)
+
+
+def test_three_dimensions() -> None:
+    image = torch.arange(8 * 8 * 8, dtype=torch.float32).reshape(1, 8, 8, 8)
+    (out,) = RandWindowd(["image"], (8, 8, 8), (8, 8, 8), flip=False, jitter_prob=0.0)({"image": image})
+    torch.testing.assert_close(out["image"], image, atol=1e-3, rtol=0)
+    jittered = RandWindowd(["image"], (8, 8, 8), (4, 4, 4), rotate=0.3, shear=0.1, zoom=0.2, jitter_prob=1.0, num_samples=3)({"image": image})
+    assert [tuple(out["image"].shape) for out in jittered] == [(1, 4, 4, 4)] * 3
+
+
+def test_the_same_seed_draws_the_same_windows() -> None:
+    window = RandWindowd(["image"], (16, 16), (8, 8), rotate=1.0, zoom=0.2, num_samples=4)
+    runs = []
+    for _ in range(2):
+        window.set_random_state(7)
+        runs.append(torch.stack([out["image"] for out in window(item())]))
+    assert torch.equal(runs[0], runs[1])
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3.5])
+def test_resample_to_grid_is_the_inferers_grid(scale: float) -> None:
+    image = torch.rand(2, 21, 34)
+    out = ResampleToGridd("image", scale)({"image": image})["image"]
+    assert torch.equal(out, resample(image[None], grid_size((21, 34), scale))[0])
