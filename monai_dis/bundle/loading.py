@@ -63,7 +63,9 @@ class Bundle:
         if isinstance(root, DisError):
             return root
         reason = f"{type(root).__name__}: {root}".splitlines()[0]
-        return BundleError(f"the config {self.config_file} cannot make its {key!r} ({reason}); check the entry and its overrides.")
+        return BundleError(
+            f"the config {self.config_file} cannot make its {key!r} ({reason}); check the entry and its overrides."
+        )
 
 
 def load_bundle(
@@ -101,6 +103,11 @@ def load_bundle(
             parser.read_meta(str(folder / "configs" / "metadata.json"))
             parser["bundle_root"] = str(folder)
             for key, value in {**(overrides or {}), **more}.items():
+                if key.split("::")[0] not in parser:
+                    # Set blindly, a misspelt entry would change nothing and say nothing.
+                    raise BundleError(
+                        f"the config {file} has no entry {key.split('::')[0]!r} to override; check the spelling."
+                    )
                 parser.set(value, key, recursive=True)
             parser.parse(reset=True)
     except DisError:

@@ -54,7 +54,9 @@ class BundleMetadata:
         except OSError as error:
             raise BundleError(f"the bundle's metadata {file} cannot be read ({error.strerror}).") from error
         except ValueError as error:
-            raise BundleError(f"the bundle's metadata {file} is not valid JSON ({error}); mend or restore it.") from error
+            raise BundleError(
+                f"the bundle's metadata {file} is not valid JSON ({error}); mend or restore it."
+            ) from error
         try:
             formats = content["network_data_format"]
             image, pred = next(iter(formats["inputs"].values())), next(iter(formats["outputs"].values()))

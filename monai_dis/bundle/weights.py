@@ -66,7 +66,9 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             "(torch.save(network.state_dict(), path)) is loaded."
         ) from error
     except (EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
-        raise BundleError(f"the weights {path} cannot be read, the file is damaged or cut short; restore it.") from error
+        raise BundleError(
+            f"the weights {path} cannot be read, the file is damaged or cut short; restore it."
+        ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise BundleError(f"the weights {path} are not a plain state dict; save network.state_dict() alone.")
     return state

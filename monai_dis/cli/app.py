@@ -47,30 +47,48 @@ class ReproducedSet(str, Enum):
 
 
 BUDGET, WHERE = "Budget (the first that binds; default: the bundle's own)", "Where it runs"
-BundleOption = Annotated[str, typer.Option("--bundle", "-b", help="Name of a bundle that comes with monai-dis, or a bundle's folder.")]
+BundleOption = Annotated[
+    str, typer.Option("--bundle", "-b", help="Name of a bundle that comes with monai-dis, or a bundle's folder.")
+]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made when missing.")]
 ModeOption = Annotated[
     Mode,
-    typer.Option(help="[bold]dis[/bold]: refine where it is uncertain. [bold]sliding-window[/bold]: refine everywhere. "
-                 "[bold]coarse[/bold]: refine nothing."),
+    typer.Option(
+        help="[bold]dis[/bold]: refine where it is uncertain. [bold]sliding-window[/bold]: refine everywhere. "
+        "[bold]coarse[/bold]: refine nothing."
+    ),
 ]
-WindowsOption = Annotated[int | None, typer.Option(min=0, help="Refine at most this many windows per image.", rich_help_panel=BUDGET)]
+WindowsOption = Annotated[
+    int | None, typer.Option(min=0, help="Refine at most this many windows per image.", rich_help_panel=BUDGET)
+]
 CoverageOption = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Refine at most this share of the image's area.", rich_help_panel=BUDGET)
+    float | None,
+    typer.Option(min=0, max=1, help="Refine at most this share of the image's area.", rich_help_panel=BUDGET),
 ]
 OperationsOption = Annotated[
     float | None,
-    typer.Option(min=0, help="Spend at most this share of the operations of one full pass at full resolution, coarse pass included.",
-                 rich_help_panel=BUDGET),
+    typer.Option(
+        min=0,
+        help="Spend at most this share of the operations of one full pass at full resolution, coarse pass included.",
+        rich_help_panel=BUDGET,
+    ),
 ]
 OverlapOption = Annotated[
     float | None,
-    typer.Option(min=0, max=0.95, help="Share of a window that its neighbour covers. Default: the bundle's own; 0.5 for sliding-window."),
+    typer.Option(
+        min=0,
+        max=0.95,
+        help="Share of a window that its neighbour covers. Default: the bundle's own; 0.5 for sliding-window.",
+    ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, or one GPU of several, such as cuda:1.", rich_help_panel=WHERE)]
+DeviceOption = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, or one GPU of several, such as cuda:1.", rich_help_panel=WHERE)
+]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace an entry of the bundle's config, such as inferer::sw_batch_size=8."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Replace an entry of the bundle's config, such as inferer::sw_batch_size=8."
+    ),
 ]
 
 
@@ -84,14 +102,20 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _program(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     pass
 
 
-@app.command(epilog="Example: [bold]monai-dis segment eye.jpg more_eyes/ -b fundus_vessels_dis -o out --operations 0.2[/bold]")
+@app.command(
+    epilog="Example: [bold]monai-dis segment eye.jpg more_eyes/ -b fundus_vessels_dis -o out --operations 0.2[/bold]"
+)
 def segment(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of images.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of images.", show_default=False)
+    ],
     bundle: BundleOption,
     output: OutputOption,
     mode: ModeOption = Mode.dis,
@@ -100,7 +124,9 @@ def segment(
     operations: OperationsOption = None,
     overlap: OverlapOption = None,
     device: DeviceOption = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also redo images whose results are complete already.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also redo images whose results are complete already.")
+    ] = False,
     settings: SetOption = None,
 ) -> None:
     """Segment images.
@@ -110,16 +136,38 @@ def segment(
     """
     from monai_dis.cli.segmenting import run_segment
 
-    run_segment(bundle, _overrides(settings, image_files=images, output_dir=output, mode=mode, windows=windows, coverage=coverage,
-                                   operations=operations, overlap=overlap, device=device, overwrite=overwrite))
+    run_segment(
+        bundle,
+        _overrides(
+            settings,
+            image_files=images,
+            output_dir=output,
+            mode=mode,
+            windows=windows,
+            coverage=coverage,
+            operations=operations,
+            overlap=overlap,
+            device=device,
+            overwrite=overwrite,
+        ),
+    )
 
 
-@app.command(epilog="Example: [bold]monai-dis evaluate -b skin_lesion_dis --data data/ph2 -o eval --budgets 0.05,0.1,0.2[/bold]")
+@app.command(
+    epilog="Example: [bold]monai-dis evaluate -b skin_lesion_dis --data data/ph2 -o eval --budgets 0.05,0.1,0.2[/bold]"
+)
 def evaluate(
     bundle: BundleOption,
-    data: Annotated[Path, typer.Option("--data", "-d", help="Folder of a data set: its original layout, or images/ with masks/ or labels/.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", "-d", help="Folder of a data set: its original layout, or images/ with masks/ or labels/."
+        ),
+    ],
     output: OutputOption,
-    dataset: Annotated[str | None, typer.Option(help="Layout of the folder: ph2, retina, kitti or folder. Default: the bundle's own.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Layout of the folder: ph2, retina, kitti or folder. Default: the bundle's own.")
+    ] = None,
     split: Annotated[Split, typer.Option(help="Which part of the data set.")] = Split.val,
     mode: ModeOption = Mode.dis,
     windows: WindowsOption = None,
@@ -127,7 +175,10 @@ def evaluate(
     operations: OperationsOption = None,
     budgets: Annotated[
         str | None,
-        typer.Option(help="Several shares of a full pass, such as 0.05,0.1,0.2: also draws quality against cost.", rich_help_panel=BUDGET),
+        typer.Option(
+            help="Several shares of a full pass, such as 0.05,0.1,0.2: also draws quality against cost.",
+            rich_help_panel=BUDGET,
+        ),
     ] = None,
     overlap: OverlapOption = None,
     device: DeviceOption = "auto",
@@ -140,9 +191,23 @@ def evaluate(
     """
     from monai_dis.cli.evaluating import run_evaluate
 
-    run_evaluate(bundle, _overrides(settings, data_dir=data, dataset_name=dataset, split=split, output_dir=output, mode=mode,
-                                    windows=windows, coverage=coverage, operations=operations, budgets=_shares(budgets),
-                                    overlap=overlap, device=device))
+    run_evaluate(
+        bundle,
+        _overrides(
+            settings,
+            data_dir=data,
+            dataset_name=dataset,
+            split=split,
+            output_dir=output,
+            mode=mode,
+            windows=windows,
+            coverage=coverage,
+            operations=operations,
+            budgets=_shares(budgets),
+            overlap=overlap,
+            device=device,
+        ),
+    )
 
 
 @app.command(epilog="Example: [bold]monai-dis train -b fundus_vessels_dis --data data/retina -o my_vessels[/bold]")
@@ -150,7 +215,9 @@ def train(
     bundle: BundleOption,
     data: Annotated[Path, typer.Option("--data", "-d", help="Folder of the training data.")],
     output: OutputOption,
-    dataset: Annotated[str | None, typer.Option(help="Layout of the folder: ph2, retina, kitti or folder. Default: the bundle's own.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Layout of the folder: ph2, retina, kitti or folder. Default: the bundle's own.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: the bundle's own.")] = None,
     device: DeviceOption = "auto",
     settings: SetOption = None,
@@ -170,7 +237,9 @@ def reproduce(
     dataset: Annotated[ReproducedSet, typer.Option(help="Data set of the poster.", show_default=False)],
     data: Annotated[Path, typer.Option("--data", "-d", help="Folder of the data set.")],
     output: OutputOption,
-    quick: Annotated[bool, typer.Option("--quick", help="A few epochs only, to see the whole way run; the figures mean nothing.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few epochs only, to see the whole way run; the figures mean nothing.")
+    ] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Reproduce the poster's experiment.
@@ -226,6 +295,6 @@ def _shares(text: str | None) -> list[float] | None:
         shares = [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
         shares = []
-    if not shares or any(not 0 <= share for share in shares):
+    if not shares or any(not share >= 0 for share in shares):
         raise typer.BadParameter(f"{text!r} is not a list of shares such as 0.05,0.1,0.2", param_hint="--budgets")
     return shares

@@ -21,4 +21,6 @@ def list_bundles() -> None:
         size = f"{weights.stat().st_size / 1e6:.1f} MB" if weights.is_file() else "to be trained"
         table.add_row(name, metadata.version, metadata.task, size, str(folder))
     console = Console()
-    console.print(table if table.row_count else "no bundles are installed with monai-dis; give a bundle's folder instead.")
+    console.print(
+        table if table.row_count else "no bundles are installed with monai-dis; give a bundle's folder instead."
+    )

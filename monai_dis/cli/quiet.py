@@ -8,7 +8,16 @@ import warnings
 
 __all__ = ["quiet_third_parties"]
 
-_LOUD_LOGGERS = ("monai", "monai.bundle", "monai.data.nvimgcodec_pydicom_plugin", "ignite", "PIL", "matplotlib", "nibabel", "nibabel.global")
+_LOUD_LOGGERS = (
+    "monai",
+    "monai.bundle",
+    "monai.data.nvimgcodec_pydicom_plugin",
+    "ignite",
+    "PIL",
+    "matplotlib",
+    "nibabel",
+    "nibabel.global",
+)
 
 
 def quiet_third_parties() -> None:

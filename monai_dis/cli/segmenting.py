@@ -36,7 +36,10 @@ def run_segment(bundle: str, overrides: Mapping[str, Any]) -> None:
         report = segmenter.run()
     summary = report["summary"]
     kept = f", {summary['kept']} kept" if summary["kept"] else ""
-    out.print(f"{summary['done']} done{kept}; report in {escape(str(overrides['output_dir']))}/report.html and report.json", highlight=False)
+    out.print(
+        f"{summary['done']} done{kept}; report in {escape(str(overrides['output_dir']))}/report.html and report.json",
+        highlight=False,
+    )
 
 
 def device_override(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise DisError("there is no GPU that PyTorch can use here; use --device cpu, or auto.")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise DisError(f"there is no device {chosen}; this machine has {torch.cuda.device_count()} GPU(s), counted from 0.")
+        raise DisError(
+            f"there is no device {chosen}; this machine has {torch.cuda.device_count()} GPU(s), counted from 0."
+        )
     return chosen
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from monai_dis.errors import ImageError
 from torch import Tensor, nn
+
+from monai_dis.errors import ImageError
 
 __all__ = ["NetworkInput", "check_image"]
 
@@ -40,7 +41,9 @@ def check_image(image: Tensor, expected: NetworkInput, name: str) -> None:
     """
     dims = image.ndim - 1
     if expected.spatial_dims is not None and dims != expected.spatial_dims:
-        raise ImageError(f"{name} has {dims} spatial axes, the bundle's network takes {expected.spatial_dims}; choose a bundle made for it.")
+        raise ImageError(
+            f"{name} has {dims} spatial axes, the bundle's network takes {expected.spatial_dims}; choose a bundle made for it."
+        )
     if expected.channels is not None and image.shape[0] != expected.channels:
         raise ImageError(
             f"{name} has {image.shape[0]} channel{'s' if image.shape[0] != 1 else ''}, the bundle's network takes {expected.channels}; "

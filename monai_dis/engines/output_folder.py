@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from monai_dis.data.image_files import IMAGE_SUFFIXES, image_stem
+from monai_dis.data.atomic import TEMPORARY_PREFIX
+from monai_dis.data.image_files import IMAGE_SUFFIXES, image_stem, list_images
 from monai_dis.errors import DataError, OutputError
 
-__all__ = ["expand_inputs", "name_outputs", "prepare_folder"]
+__all__ = ["expand_inputs", "name_outputs", "prepare_folder", "remove_leftovers"]
 
 
 def prepare_folder(folder: str | Path) -> Path:
@@ -22,7 +24,7 @@ def prepare_folder(folder: str | Path) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-"):
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX):
             pass
     except (FileExistsError, NotADirectoryError) as error:
         raise OutputError(f"the output folder {folder} cannot be made: a file of that name is in the way.") from error
@@ -31,6 +33,13 @@ def prepare_folder(folder: str | Path) -> Path:
             f"the output folder {folder} cannot be written ({os.strerror(error.errno or 0)}); choose another one."
         ) from error
     return folder
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove unfinished files of a killed run."""
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
 
 
 def expand_inputs(inputs: Iterable[str | Path]) -> list[Path]:
@@ -45,9 +54,9 @@ def expand_inputs(inputs: Iterable[str | Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        found = sorted(p for p in path.iterdir() if p.is_file() and p.name.lower().endswith(IMAGE_SUFFIXES))
+        found = list_images(path)
         if not found:
-            raise DataError(f"the folder {path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); give another one.")
+            raise DataError(f"the folder {path} holds no images ({', '.join(IMAGE_SUFFIXES)}); give another one.")
         files.extend(found)
     if not files:
         raise DataError("there is nothing to segment: give one image file or folder at least.")

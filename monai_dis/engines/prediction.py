@@ -118,7 +118,9 @@ class Predictor:
         try:
             return self._predict(path, memory, watch)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            raise ImageError(f"{path} needs more memory than there is; use a smaller sw_batch_size, a budget, or another device.") from error
+            raise ImageError(
+                f"{path} needs more memory than there is; use a smaller sw_batch_size, a budget, or another device."
+            ) from error
 
     def _predict(self, path: Path, memory: PeakMemory, watch: Stopwatch) -> Prediction:
         with watch.stage("read"):
@@ -132,7 +134,7 @@ class Predictor:
             batch = image[None].to(self.device)
 
         start = time.perf_counter()
-        logits, statistics, grids = self.runner(batch)
+        logits, statistics = self.runner(batch)
         elapsed = time.perf_counter() - start
         stages = {str(key): float(value) for key, value in statistics.get("seconds", {}).items() if key != "total"}
         watch.seconds.update(stages)
@@ -148,7 +150,7 @@ class Predictor:
                 f"the answer for {path} has size {tuple(labels.shape[1:])}, the image {tuple(original.shape[1:])}; "
                 "the bundle's postprocessing must invert its preprocessing."
             )
-        boxes = boxes_of(statistics.get("windows", []), grids, image, original)
+        boxes = boxes_of(statistics["windows"], image, original)
         return Prediction(
             labels=labels.as_tensor() if isinstance(labels, MetaTensor) else labels,
             image=original,
@@ -180,7 +182,9 @@ class Predictor:
 def _channel_first(image: Tensor, path: Path) -> MetaTensor:
     """The image as read, channels first, whether or not the reading transform has seen to that."""
     if not isinstance(image, MetaTensor):
-        raise ImageError(f"{path} was read without its geometry; the bundle's first transform must be MONAI's LoadImaged.")
+        raise ImageError(
+            f"{path} was read without its geometry; the bundle's first transform must be MONAI's LoadImaged."
+        )
     moved = EnsureChannelFirst(strict_check=False, channel_dim=None)(image)
     assert isinstance(moved, MetaTensor)
     return moved

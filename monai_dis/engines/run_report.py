@@ -101,7 +101,9 @@ class RunReport:
             with atomic_path(self.path) as temporary:
                 temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            raise OutputError(f"{self.path} cannot be written ({error.strerror}); make room or choose another folder.") from error
+            raise OutputError(
+                f"{self.path} cannot be written ({error.strerror}); make room or choose another folder."
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         """The content of the file."""

@@ -13,11 +13,11 @@ from monai.transforms.compose import Compose
 from torch import nn
 
 from monai_dis.bundle.weights import weights_digest
-from monai_dis.data.atomic import atomic_path, remove_leftovers
+from monai_dis.data.atomic import atomic_path
 from monai_dis.data.image_files import output_suffix, write_segmentation
 from monai_dis.engines.device import pick_device
 from monai_dis.engines.modes import describe_transform, make_runner, run_budget
-from monai_dis.engines.output_folder import expand_inputs, name_outputs, prepare_folder
+from monai_dis.engines.output_folder import expand_inputs, name_outputs, prepare_folder, remove_leftovers
 from monai_dis.engines.prediction import Prediction, Predictor
 from monai_dis.engines.run_report import RunReport
 from monai_dis.errors import DisError, ImageError, OutputError
@@ -156,14 +156,20 @@ class Segmenter:
             with prediction.watch.stage("overlay"):
                 affine = prediction.image.affine.double().cpu().numpy()
                 picture = result_picture(
-                    prediction.image.as_tensor().cpu().numpy(), labels.numpy(), prediction.boxes, affine, class_names=self.label_names
+                    prediction.image.as_tensor().cpu().numpy(),
+                    labels.numpy(),
+                    prediction.boxes,
+                    affine,
+                    class_names=self.label_names,
                 )
                 with atomic_path(overlay) as temporary:
                     picture.save(temporary)
         except OutputError:
             raise
         except OSError as error:
-            raise OutputError(f"{output} cannot be written ({error.strerror or error}); make room or choose another folder.") from error
+            raise OutputError(
+                f"{output} cannot be written ({error.strerror or error}); make room or choose another folder."
+            ) from error
         return {"output": str(output.absolute()), "overlay": str(overlay.absolute())}
 
     def _finish(self, report: RunReport) -> None:
@@ -173,6 +179,8 @@ class Segmenter:
             write_page(report.to_dict(), report.folder)
         failed = [entry["error"] for entry in report.images if "error" in entry]
         if failed:
+            if len(report.images) == 1:
+                raise ImageError(failed[0])
             sentences = "\n".join(f"  {message}" for message in failed)
             raise ImageError(f"{len(failed)} of {len(report.images)} images could not be segmented:\n{sentences}")
 
@@ -200,7 +208,9 @@ def _figures(prediction: Prediction) -> Entry:
         "peak_memory_bytes": prediction.peak_memory_bytes,
         "sizes": {"image": list(prediction.image.shape[1:]), "prepared": list(prediction.prepared_size)},
         "statistics": {
-            key: value for key, value in statistics.items()
-            if key not in ("seconds", "windows_total", "windows_refined") and not key.startswith(("operations", "fraction"))
+            key: value
+            for key, value in statistics.items()
+            if key not in ("seconds", "windows_total", "windows_refined")
+            and not key.startswith(("operations", "fraction"))
         },
     }

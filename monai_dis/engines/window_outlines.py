@@ -1,4 +1,4 @@
-"""Refined windows on the original image: from a level's grid over world positions to the voxels of the file."""
+"""Refined windows on the original image: from the prepared image over world positions to the voxels of the file."""
 
 from __future__ import annotations
 
@@ -42,14 +42,11 @@ class Box:
         return high
 
 
-def boxes_of(
-    windows: Sequence[Mapping[str, Any]], grids: Sequence[Sequence[int]], prepared: MetaTensor, original: MetaTensor
-) -> list[Box]:
+def boxes_of(windows: Sequence[Mapping[str, Any]], prepared: MetaTensor, original: MetaTensor) -> list[Box]:
     """Carry windows over to the original image.
 
     Args:
-        windows: each with ``level``, ``corner`` and ``size`` on the level's grid.
-        grids: spatial size of every level's grid, coarse to fine.
+        windows: each with ``level``, ``corner`` and ``size`` in voxels of the prepared image.
         prepared: (C, *spatial) image that the inferer saw.
         original: (C, *spatial) image as it was read.
 
@@ -58,17 +55,14 @@ def boxes_of(
     """
     dims = prepared.ndim - 1
     move = np.linalg.inv(_matrix(original, dims)) @ _matrix(prepared, dims)
-    size = np.asarray(prepared.shape[1:], dtype=np.float64)
     limit = np.asarray(original.shape[1:], dtype=np.float64) - 0.5
     boxes = []
     for window in windows:
-        level = int(window["level"])
         corner, extent = np.asarray(window["corner"], dtype=np.float64), np.asarray(window["size"], dtype=np.float64)
-        step = size / np.asarray(grids[level], dtype=np.float64)
-        edges = [corner * step - 0.5, (corner + extent) * step - 0.5]
-        points = np.asarray([[edges[side][axis] for axis, side in enumerate(sides)] for sides in itertools.product((0, 1), repeat=dims)])
+        sides = np.asarray(list(itertools.product((0, 1), repeat=dims)), dtype=np.float64)
+        points = corner + sides * extent - 0.5
         moved = points @ move[:dims, :dims].T + move[:dims, dims]
-        boxes.append(Box(level, np.clip(moved, -0.5, limit)))
+        boxes.append(Box(int(window["level"]), np.clip(moved, -0.5, limit)))
     return boxes
 
 

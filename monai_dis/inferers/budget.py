@@ -99,7 +99,7 @@ class WindowCost:
 
 @dataclass(frozen=True)
 class Spending:
-    """What one image has cost so far: windows, summed share of the area, multiply-accumulates (coarse pass included)."""
+    """What one image has cost so far: windows, summed share of the area, operations (coarse pass included)."""
 
     windows: int = 0
     share: float = 0.0

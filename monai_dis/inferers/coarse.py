@@ -5,7 +5,7 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*grid`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
 from monai_dis.inferers.gather import pad_image
-from monai_dis.inferers.grid import resample
+from monai_dis.inferers.grid import resample, spatial
 from monai_dis.inferers.level import Level
 from monai_dis.inferers.operations import count_operations, fitting_multiple
 from monai_dis.inferers.outputs import OutputForm, flatten_outputs
@@ -42,19 +42,25 @@ class CoarsePass:
 
 
 def coarse_pass(
-    image: Tensor, network: Callable[..., Any], settings: Settings, args: tuple[Any, ...], kwargs: dict[str, Any]
+    image: Tensor,
+    grid: Sequence[int],
+    network: Callable[..., Any],
+    settings: Settings,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> CoarsePass:
     """Segment the whole image on the grid of level 0.
 
     Args:
-        image: (B, Ci, *spatial).
+        image: (B, Ci, *spatial), a plain tensor.
+        grid: spatial size of level 0.
         network: the coarse network.
         settings: of the run.
         args: further arguments of the network.
         kwargs: further keyword arguments of the network.
     """
     level = settings.levels[0]
-    small = resample(image, level.grid_of(image))
+    small = resample(image, grid)
     if level.roi_size is not None:
         return _in_windows(small, network, level, settings, args, kwargs)
     return _in_one_pass(small, network, level, settings, args, kwargs)
@@ -78,7 +84,7 @@ def _in_one_pass(
     outputs, form = flatten_outputs(answer, padded.shape[0], padded.shape[2:], "coarse network")
     inside = tuple(slice(b, b + n) for b, n in zip(before, small.shape[2:], strict=True))
     device = settings.device or small.device
-    cut = [t[(slice(None), slice(None), *inside)].to(device).contiguous() for t in outputs]
+    cut = [t[spatial(inside)].to(device).contiguous() for t in outputs]
     return CoarsePass(cut, form, 1, lambda: count_operations(network, [padded], *args, **kwargs))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from monai.utils import PytorchPadMode, look_up_option
 from torch import Tensor
@@ -63,5 +62,9 @@ def gather_windows(image: Tensor, batch_index: Tensor, corners: Tensor, size: Se
     view = image
     for axis, n in enumerate(size):
         view = view.unfold(axis + 2, n, 1)
-    where = (batch_index.to(image.device), slice(None), *corners.to(image.device).unbind(dim=1))
-    return view[where].contiguous(memory_format=torch.contiguous_format)
+    where: tuple[Tensor | slice, ...] = (
+        batch_index.to(image.device),
+        slice(None),
+        *corners.to(image.device).unbind(dim=1),
+    )
+    return view[where].contiguous()

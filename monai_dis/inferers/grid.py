@@ -32,6 +32,7 @@ __all__ = [
     "slabs",
     "source_region",
     "spacing_mm_of",
+    "spatial",
 ]
 
 Region = Sequence[slice]
@@ -163,7 +164,8 @@ def resample(x: Tensor, size: Sequence[int], region: Region | None = None) -> Te
     values = _resample_axes(values, source, [0] * len(source), target, bounds)
     if not isinstance(x, MetaTensor):
         return values
-    out = MetaTensor(values, meta=x.meta)
+    out = MetaTensor(values)
+    out.copy_meta_from(x)  # type: ignore[no-untyped-call]
     out.affine = grid_affine(torch.as_tensor(x.affine), source, target, [b[0] for b in bounds])
     return out
 
@@ -203,6 +205,11 @@ def resample_part(
     """
     bounds = _bounds(size_out, region)
     return _resample_axes(part, tuple(size_in), tuple(corner), tuple(size_out), bounds)
+
+
+def spatial(region: Region) -> tuple[slice, ...]:
+    """The index of a region in a tensor (B, C, *spatial): all images, all channels."""
+    return (slice(None), slice(None), *region)
 
 
 def slabs(size: Sequence[int], channels: int, *, values: int = 1 << 22) -> Iterator[tuple[slice, ...]]:

@@ -26,14 +26,14 @@ __all__ = ["IterativeInferer", "iterative_inference"]
 class IterativeInferer(Inferer):
     """Segment a small version of the image, then spend the rest of the computation where that answer is uncertain.
 
-    A drop-in for ``monai.inferers.SlidingWindowInferer``; the arguments that both have mean the same. Without a budget every
-    window is refined, which is the sliding window after a coarse pass. No gradients are recorded.
+    A drop-in for ``monai.inferers.SlidingWindowInferer``; the arguments that both have mean the same. Without a budget
+    every window is refined, which is the sliding window after a coarse pass. No gradients are recorded.
 
     Args:
         roi_size: window size of the sparse levels in voxels of their grids; entries of None or -1 take the whole axis.
         sw_batch_size: windows per network call; the result does not depend on it.
-        overlap: share of a window that its neighbour covers, in [0, 1). Windows are chosen among the positions of MONAI's
-            sliding window with this overlap: 0 is the contiguous grid, larger values give a finer choice.
+        overlap: share of a window that its neighbour covers, in [0, 1). Windows are chosen among the positions of
+            MONAI's sliding window with this overlap: 0 is the contiguous grid, larger values give a finer choice.
         mode: ``"constant"`` or ``"gaussian"`` weights where windows of a level overlap.
         sigma_scale: width of the Gaussian as a share of the window.
         padding_mode: padding of images smaller than a window, and of halos: ``"constant"``, ``"reflect"``,
@@ -45,8 +45,8 @@ class IterativeInferer(Inferer):
         coarse_scale: scale of level 0 where ``levels`` is not given; the one sparse level then has scale 1.
         budget: `Budget`, a mapping of its fields, or None for everywhere; per image.
         levels: levels from coarse to fine (`Level`, mappings of its fields, or scales) in place of ``coarse_scale``.
-        activation: ``"softmax"`` or ``"sigmoid"``; softmax for more than one channel when not given. Give ``"sigmoid"`` for
-            overlapping classes.
+        activation: ``"softmax"`` or ``"sigmoid"``; softmax for more than one channel when not given. Give ``"sigmoid"``
+            for overlapping classes.
         score: ``"entropy"``, ``"margin"``, ``"least_confidence"`` or ``"poster"``.
         aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over a window.
         selection: ``"coverage"`` or ``"ranked"``.

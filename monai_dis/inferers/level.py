@@ -25,8 +25,8 @@ MODES = ("constant", "gaussian")
 class Level:
     """One level, from coarse to fine; the first of a run is dense, all others are sparse.
 
-    What is None is taken from the inferer. Level 0 is one pass over the whole small image, or MONAI's sliding window on it
-    when it has a ``roi_size`` of its own.
+    What is None is taken from the inferer. Level 0 is one pass over the whole small image, or MONAI's sliding window on
+    it when it has a ``roi_size`` of its own.
 
     Args:
         scale: the grid is ``ceil(S / scale)``: 8 is one voxel for eight, 1 full resolution; one number or one per axis.
@@ -34,8 +34,8 @@ class Level:
         overlap: share of a window that its neighbour covers, in [0, 1); the finer, the freer the choice.
         mode: how windows of this level are averaged where they overlap, ``"constant"`` or ``"gaussian"``.
         spacing_mm: voxel spacing in millimetres in place of ``scale``, for images that carry an affine.
-        selection: ``"coverage"`` (greedy: each choice takes the uncertainty that it covers from the others) or ``"ranked"``
-            (the best scores as they are).
+        selection: ``"coverage"`` (greedy: each choice takes the uncertainty that it covers from the others) or
+            ``"ranked"`` (the best scores as they are).
         score: ``"entropy"``, ``"margin"``, ``"least_confidence"`` or ``"poster"`` (``0.5 - abs(mean(p) - 0.5)``).
         aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over the window (not for ``"poster"``).
         merge: how windows meet the level below: ``"replace"``, ``"blend"`` (fades at borders with ground that no window

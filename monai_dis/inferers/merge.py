@@ -1,7 +1,7 @@
 """Putting refined windows together, and onto the answer of the level below.
 
-Within a level windows are averaged with MONAI's importance maps. Products, sums and choices are separate kernels on whole
-regions, and the fade is integer arithmetic, so that a slab has the bits of the whole.
+Within a level windows are averaged with MONAI's importance maps. Products, sums and choices are separate kernels on
+whole regions, and the fade is integer arithmetic, so that a slab has the bits of the whole.
 
 Letters in shapes: ``B`` batch, ``C`` channels, ``K`` windows, ``D`` spatial axes, ``*roi`` window size, ``*region`` the
 part of a level's grid at hand.
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from monai.data.utils import compute_importance_map
 from torch import Tensor
 
+from monai_dis.inferers.grid import spatial
 from monai_dis.inferers.score import uncertainty
 
 __all__ = ["average_windows", "fade", "fade_radius", "importance_map", "merge_below", "window_parts"]
@@ -88,8 +89,8 @@ def average_windows(
             continue
         inside, window = parts
         w = importance[window]
-        total[(image, slice(None), *inside)] += logits[(slice(None), *window)] * w
-        weight[(image, 0, *inside)] += w
+        total[image : image + 1][spatial(inside)] += logits[None][spatial(window)] * w
+        weight[image, 0][inside] += w
     return total / torch.where(weight > 0, weight, torch.ones_like(weight)), weight
 
 
@@ -99,7 +100,8 @@ def merge_below(base: Tensor, refined: Tensor, weight: Tensor, method: str, acti
     Args:
         base: (B, C, *region) logits of the level below on this grid.
         refined: (B, C, *region) mean of the windows.
-        weight: (B, 1, *region): for ``"entropy"`` and ``"replace"`` positive where a window lies, for ``"blend"`` the fade.
+        weight: (B, 1, *region): for ``"entropy"`` and ``"replace"`` positive where a window lies, for ``"blend"`` the
+            fade.
         method: ``"replace"``, ``"blend"`` or ``"entropy"`` (weights are one minus the entropy of each answer).
         activation: how logits become probabilities, for ``"entropy"``.
 
@@ -124,12 +126,12 @@ def fade_radius(roi: Sequence[int]) -> tuple[int, ...]:
 def fade(covered: Tensor, radius: Sequence[int]) -> Tensor:
     """Weight of the refined answer: 1 inside covered ground, falling steadily to 0 at borders with uncovered ground.
 
-    The covered ground is eroded by a box, then averaged over the same box: uncovered voxels get exactly 0, voxels deeper than
-    twice the radius exactly 1.
+    The covered ground is eroded by a box, then averaged over the same box: uncovered voxels get exactly 0, voxels
+    deeper than twice the radius exactly 1.
 
     Args:
-        covered: (B, 1, *grown) bool, the region grown by twice the radius on every side; voxels beyond the image are True,
-            since the image's border is no border with uncovered ground.
+        covered: (B, 1, *grown) bool, the region grown by twice the radius on every side; voxels beyond the image are
+            True, since the image's border is no border with uncovered ground.
         radius: half the width of the box per axis, see `fade_radius`.
 
     Returns:

@@ -1,10 +1,11 @@
 """The answer kept as what it is: a dense coarse map and, for each sparse level, its refined windows.
 
 Nothing of the size of ``C`` x full resolution exists until it is asked for, and any region can be asked for alone. With
-``F_0`` the coarse logits on grid 0 and ``F_l`` those of ``F_(l-1)`` on grid ``l`` with the windows of level ``l`` merged in,
-the answer is ``F_L`` on the image's grid.
+``F_0`` the coarse logits on grid 0 and ``F_l`` those of ``F_(l-1)`` on grid ``l`` with the windows of level ``l``
+merged in, the answer is ``F_L`` on the image's grid.
 
-Letters in shapes: ``B`` batch, ``C`` channels, ``K`` windows, ``D`` spatial axes, ``*roi`` window size, ``*size`` the image.
+Letters in shapes: ``B`` batch, ``C`` channels, ``K`` windows, ``D`` spatial axes, ``*roi`` window size, ``*size`` the
+image.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from monai_dis.errors import LevelError
-from monai_dis.inferers.grid import Region, resample_part, slabs, source_region
+from monai_dis.inferers.grid import Region, resample_part, slabs, source_region, spatial
 from monai_dis.inferers.merge import (
     Placed,
     average_windows,
@@ -138,15 +139,15 @@ class Mosaic:
             return self.on(self.size, len(self.layers), region)
         out = self.coarse.new_empty((self.images, self.channels, *self.size))
         for part in slabs(self.size, self.images * self.channels):
-            out[(slice(None), slice(None), *part)] = self.on(self.size, len(self.layers), part)
+            out[spatial(part)] = self.on(self.size, len(self.layers), part)
         return out
 
     def labels(self) -> Tensor:
         """Class indices, slab by slab, so that ``C`` x full resolution never exists.
 
         Returns:
-            (B, 1, *size) indices of the likeliest class for softmax; (B, C, *size) of 0 and 1 for sigmoid; uint8, or int16
-            for more than 256 classes.
+            (B, 1, *size) indices of the likeliest class for softmax; (B, C, *size) of 0 and 1 for sigmoid; uint8, or
+            int16 for more than 256 classes.
         """
         exclusive = self.activation == "softmax"
         dtype = torch.uint8 if self.channels <= 256 else torch.int16
@@ -156,7 +157,7 @@ class Mosaic:
         for part in slabs(self.size, self.images * self.channels):
             logits = self.compose(part)
             label = logits.argmax(dim=1, keepdim=True) if exclusive else logits > 0
-            out[(slice(None), slice(None), *part)] = label.to(dtype)
+            out[spatial(part)] = label.to(dtype)
         return out
 
     def uncertainty(
@@ -177,7 +178,7 @@ class Mosaic:
         out = torch.empty((self.images, 1, *size), dtype=self.coarse.dtype, device=self.coarse.device)
         for part in slabs(size, self.images * self.channels):
             logits = self.on(size, level, part)
-            out[(slice(None), slice(None), *part)] = uncertainty(logits, method, activation=self.activation)
+            out[spatial(part)] = uncertainty(logits, method, activation=self.activation)
         return out
 
     def grid(self, level: int, region: Region | None = None) -> Tensor:
@@ -213,13 +214,13 @@ class Mosaic:
         for index, corner, _ in layer.touching(start, stop, image):
             parts = window_parts(corner, layer.roi, start, stop)
             assert parts is not None
-            mask[(index, 0, *parts[0])] = True
+            mask[index, 0][parts[0]] = True
         return mask
 
     def _at(self, level: int, region: tuple[slice, ...], image: int | None) -> Tensor:
         if level == 0:
             batch = slice(None) if image is None else slice(image, image + 1)
-            return self.coarse[(batch, slice(None), *region)]
+            return self.coarse[batch][spatial(region)]
         layer = self.layers[level - 1]
         base = self.on(layer.grid, level - 1, region, image=image)
         start, stop = [s.start for s in region], [s.stop for s in region]
@@ -250,7 +251,7 @@ class Mosaic:
         mask = self.covered(level, tuple(grown), image=image)
         size = [p.stop - p.start + 4 * r for p, r in zip(region, radius, strict=True)]
         padded = torch.ones((mask.shape[0], 1, *size), dtype=torch.bool, device=mask.device)
-        padded[(slice(None), slice(None), *inside)] = mask
+        padded[spatial(inside)] = mask
         return fade(padded, radius).to(self.coarse.dtype)
 
 

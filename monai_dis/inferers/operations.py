@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,10 +64,8 @@ def preview(network: Callable[..., Any], inputs: Sequence[Tensor], *args: Any, *
     key = (tuple((tuple(x.shape), x.dtype, x.device) for x in inputs), training, torch.is_autocast_enabled())
     memory: dict[Any, Preview | None] = {}
     if not args and not kwargs:
-        try:
+        with suppress(TypeError):  # not hashable, or nothing that a weak reference can hold
             memory = _SEEN.setdefault(network, memory)
-        except TypeError:  # not hashable, or nothing that a weak reference can hold
-            pass
     if key not in memory:
         memory[key] = _run_on_fakes(network, inputs, args, kwargs)
     return memory[key]

@@ -76,8 +76,8 @@ class SparsePlan:
     def score_grid(self, below: Sequence[int]) -> tuple[int, ...]:
         """Grid on which the uncertainty of the level below is computed.
 
-        Twice the level below, so that boundaries between its voxels show, and never above this level; the poster's score
-        is a mean of probabilities, for which the level below is enough.
+        Twice the level below, so that boundaries between its voxels show, and never above this level; the poster's
+        score is a mean of probabilities, for which the level below is enough.
         """
         factor = 1 if self.score == "poster" else 2
         return tuple(min(g, factor * b) for g, b in zip(self.windows.grid, below, strict=True))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from monai_dis.errors import NetworkError
 from monai_dis.inferers.gather import gather_windows, pad_image
+from monai_dis.inferers.grid import spatial
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.operations import count_operations
 from monai_dis.inferers.outputs import OutputForm, flatten_outputs
@@ -44,6 +45,7 @@ class Refiner:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, window: Tensor, conditioning: Tensor | None) -> Any:
+        """Answer for windows (K, Ci, *read), with the logits (K, C, *read) of the level below where they are wanted."""
         inputs = (window,) if conditioning is None else (window, conditioning)
         return self.network(*inputs, *self.args, **self.kwargs)
 
@@ -118,7 +120,7 @@ def refine_windows(
             with watch.stage("merge"):
                 for mosaic, output in zip(mosaics, outputs, strict=True):
                     # A copy without the halo, so that the halo's memory goes.
-                    kept = output[(slice(None), slice(None), *inside)].clone() if any(plan.halo) else output
+                    kept = output[spatial(inside)].clone() if any(plan.halo) else output
                     mosaic.add_windows(plan.index, images[batch].tolist(), corners[batch].tolist(), kept)
             advance(len(window))
 

@@ -15,7 +15,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
-from monai_dis.inferers.grid import resample_part, slabs, source_region, spacing_mm_of
+from monai_dis.inferers.grid import resample_part, slabs, source_region, spacing_mm_of, spatial
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.outputs import OutputForm
 from monai_dis.inferers.statistics import Statistics, Stopwatch, WindowRecord
@@ -63,7 +63,7 @@ class IterativeResult:
         self.windows = windows
         self.windows_total = windows_total
         self._dtype = inputs.dtype if inputs.is_floating_point() else torch.float32
-        self._meta = MetaTensor(torch.empty(0)).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else None
+        self._meta = _empty_like(inputs) if isinstance(inputs, MetaTensor) else None
         self._spacing_mm = spacing_mm_of(inputs, inputs.ndim - 2)
         self._counts_of = counts
         self._score_size = score_size
@@ -134,7 +134,7 @@ class IterativeResult:
         either = torch.zeros_like(both)
         for part in slabs(size, mosaic.images * mosaic.channels):
             need = source_region(mosaic.coarse.shape[2:], size, part)
-            below = mosaic.coarse[(slice(None), slice(None), *need)]
+            below = mosaic.coarse[spatial(need)]
             coarse = resample_part(below, [s.start for s in need], mosaic.coarse.shape[2:], size, part)
             a, b = (_one_hot(x, exclusive) for x in (coarse, mosaic.grid(last, part)))
             both += (a & b).flatten(2).sum(2).double().cpu()
@@ -155,8 +155,18 @@ class IterativeResult:
     def _with_meta(self, values: Tensor) -> Tensor:
         if self._meta is None:
             return values
-        out: Tensor = MetaTensor(values).copy_meta_from(self._meta)
-        return out
+        return _copy_meta(values, self._meta)
+
+
+def _empty_like(inputs: MetaTensor) -> MetaTensor:
+    """Keep geometry and history without the voxels."""
+    return _copy_meta(torch.empty(0), inputs)
+
+
+def _copy_meta(values: Tensor, source: MetaTensor) -> MetaTensor:
+    out = MetaTensor(values)
+    out.copy_meta_from(source)  # type: ignore[no-untyped-call]
+    return out
 
 
 def _one_hot(logits: Tensor, exclusive: bool) -> Tensor:

@@ -52,7 +52,7 @@ def run_levels(
     watch = Stopwatch(cuda=any(d.startswith("cuda") for d in (str(settings.sw_device), str(image.device))))
 
     with watch.stage("coarse", calls=0):
-        coarse = coarse_pass(_located(image, inputs), stages.coarse, settings, args, kwargs)
+        coarse = coarse_pass(image, settings.levels[0].grid_of(inputs), stages.coarse, settings, args, kwargs)
     watch.calls["coarse"] = coarse.calls
     mosaics = [_mosaic(output, image, plans, settings) for output in coarse.outputs]
     channels = mosaics[0].channels
@@ -200,11 +200,6 @@ def _mosaic(coarse: Tensor, image: Tensor, plans: Sequence[SparsePlan], settings
         for p in plans
     ]
     return Mosaic(coarse, image.shape[2:], activation, layers)
-
-
-def _located(image: Tensor, inputs: Tensor) -> Tensor:
-    """The plain image with the affine of the input, for levels given in millimetres; networks see plain tensors."""
-    return image if not isinstance(inputs, MetaTensor) else MetaTensor(image, affine=inputs.affine)
 
 
 def _check_inputs(inputs: Tensor) -> None:

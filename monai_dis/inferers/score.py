@@ -1,8 +1,8 @@
 """How uncertain an answer is, per voxel and per window.
 
-Uncertainty is computed on interpolated logits and never interpolated itself: between a voxel at logit -9 and its neighbour
-at +9 runs a boundary where the answer is a coin toss; both ends are certain, so the mean of their uncertainties says
-"certain", while the uncertainty of the mean logit 0 is the largest there is.
+Uncertainty is computed on interpolated logits and never interpolated itself: between a voxel at logit -9 and its
+neighbour at +9 runs a boundary where the answer is a coin toss; both ends are certain, so the mean of their
+uncertainties says "certain", while the uncertainty of the mean logit 0 is the largest there is.
 
 Letters in shapes: ``B`` batch, ``C`` channels, ``*grid`` the map's size, ``*cells`` and ``*starts`` see `WindowScores`.
 """
@@ -21,7 +21,7 @@ from monai_dis.inferers.windows import WindowGrid
 
 __all__ = ["CellLayout", "WindowScores", "box_sums", "cell_layout", "probabilities", "score_windows", "uncertainty"]
 
-# Multiples of 2**-24 sum without rounding in float64 up to 2**29 voxels: equal windows have equal scores wherever they lie.
+# Multiples of 2**-24 sum without rounding in float64 up to 2**29 voxels: equal windows score equally wherever they lie.
 _QUANTUM = 2.0**24
 
 
@@ -33,10 +33,10 @@ def probabilities(logits: Tensor, activation: str) -> Tensor:
     """
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     if activation == "sigmoid":
-        return logits.sigmoid()
+        return torch.sigmoid(logits)
     if logits.shape[1] < 2:
         raise NetworkError("activation 'softmax' needs two channels or more; use 'sigmoid' for a network with one.")
-    return logits.softmax(dim=1)
+    return torch.softmax(logits, dim=1)
 
 
 def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "softmax") -> Tensor:
@@ -47,14 +47,14 @@ def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "s
         method: ``"entropy"`` (of the class probabilities, divided by that of chance), ``"margin"`` (one minus the
             distance of the two likeliest classes), ``"least_confidence"`` (one minus the likeliest class, scaled; for
             sigmoid ``1 - 2 * abs(p - 0.5)``).
-        activation: ``"softmax"`` (exclusive classes) or ``"sigmoid"`` (each channel on its own; the most uncertain channel
-            counts).
+        activation: ``"softmax"`` (exclusive classes) or ``"sigmoid"`` (each channel on its own; the most uncertain
+            one counts).
 
     Returns:
         (B, 1, *grid). A voxel whose logits are not numbers counts as uncertain.
 
     Example:
-        >>> uncertainty(torch.tensor([[[-50.0, 0.0, 50.0]]]), activation="sigmoid").tolist()
+        >>> uncertainty(torch.tensor([[[-200.0, 0.0, 200.0]]]), activation="sigmoid").tolist()
         [[[0.0, 1.0, 0.0]]]
     """
     p = probabilities(logits, activation)
@@ -72,7 +72,7 @@ def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "s
         value = 1 - (best[:, :1] - best[:, 1:])
     else:
         value = (1 - p.amax(dim=1, keepdim=True)) * (classes / (classes - 1))
-    return value.nan_to_num(nan=1.0).clamp(0.0, 1.0)
+    return torch.clamp(value.nan_to_num(nan=1.0), 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class WindowScores:
         layout: the cells.
         score: (B, *starts) float32, higher is more uncertain.
         cells: (B, *cells) float64: summed or largest uncertainty of each cell, or its area for ``reduce="share"``.
-        reduce: ``"sum"``, ``"max"``, or ``"share"`` (the score itself times the share of the window that is not covered).
+        reduce: ``"sum"``, ``"max"``, or ``"share"`` (the score times the uncovered share of the window).
         norm: (*starts) divisor that turns a window's sum into its score (1 for sums).
     """
 
@@ -128,10 +128,10 @@ def score_windows(
     """Score every candidate window at once.
 
     Args:
-        logits_uncertainty: (B, 1, *grid) from `uncertainty`, on any grid of the same field of view; used for all scores but
-            the poster's.
-        window_means_of: (B, C, *grid) probabilities for the poster's score ``0.5 - abs(mean(p) - 0.5)``, the class nearest
-            one half; exactly one of the two maps is given.
+        logits_uncertainty: (B, 1, *grid) from `uncertainty`, on any grid of the same field of view; used for all scores
+            but the poster's.
+        window_means_of: (B, C, *grid) probabilities for the poster's score ``0.5 - abs(mean(p) - 0.5)``, the class
+            nearest one half; exactly one of the two maps is given.
         windows: the candidates.
         aggregate: ``"mean"``, ``"sum"`` (in voxels of the level's grid) or ``"max"``.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from monai_dis.errors import LevelError
@@ -27,11 +30,11 @@ def select_windows(
         scores: scores of all candidates, from `score_windows`.
         image: index in the batch.
         limit: largest number of windows; None for all.
-        min_score: stop at the first choice that scores below; for ``"coverage"`` what counts is the score of what is not
-            covered yet.
-        selection: ``"ranked"``: the best scores as they are. ``"coverage"``: greedy; each choice takes the uncertainty that
-            it covers from the other candidates, which comes within ``1 - 1/e`` of the best coverage there is. Ties go to
-            the lower index.
+        min_score: stop at the first choice that scores below; for ``"coverage"`` what counts is the score of what is
+            not covered yet.
+        selection: ``"ranked"``: the best scores as they are. ``"coverage"``: greedy; each choice takes the uncertainty
+            that it covers from the other candidates, which comes within ``1 - 1/e`` of the best coverage there is. Ties
+            go to the lower index.
 
     Returns:
         Candidate indices (K,) of int64, best first, and the score (K,) of float32 that each had when it was chosen.
@@ -82,9 +85,7 @@ def _coverage(scores: WindowScores, image: int, most: int, min_score: float | No
     return np.asarray(chosen, dtype=np.int64), np.asarray(gains, dtype=np.float32)
 
 
-def _take(
-    scores: WindowScores, image: int, choice: tuple[np.ndarray, ...], cells: np.ndarray, gain: np.ndarray
-) -> None:
+def _take(scores: WindowScores, image: int, choice: Sequence[Any], cells: np.ndarray, gain: np.ndarray) -> None:
     """Empty the cells of a chosen window and score its neighbours again, in place; nobody else is touched."""
     layout = scores.layout
     block, part, low, high = [], [], [], []

@@ -31,20 +31,19 @@ def stages_of(network: Callable[..., Any], levels: tuple[Level, ...]) -> Stages:
     """Find the stages of a network.
 
     Args:
-        network: a `monai_dis.networks.TwoStageNet` (anything with ``coarse``, ``refine`` and ``refiner``, plain or inside
-            a parallel wrapper), or any callable, which then answers at every level and is not conditioned.
+        network: a `monai_dis.networks.TwoStageNet` (anything with ``coarse``, ``refine`` and ``refiner``, plain or
+            inside a parallel wrapper), or any callable, which then answers at every level and is not conditioned.
         levels: the levels of the run, level 0 first.
 
     Raises:
         NetworkError: when the network is not callable or lacks a refine network that a level asks for.
     """
     sparse = levels[1:]
-    pair = network if _is_pair(network) else getattr(network, "module", None)
+    pair: Any = network if _is_pair(network) else getattr(network, "module", None)
     if not _is_pair(pair):
         if not callable(network):
             raise NetworkError(f"network must be callable, got {type(network).__name__}.")
         return Stages(network, (network,) * len(sparse), (False,) * len(sparse))
-    assert pair is not None
     refine: list[Callable[..., Any]] = []
     conditioned: list[bool] = []
     for index, level in enumerate(sparse):

@@ -1,4 +1,4 @@
-"""What a run did: windows with their places and scores, operations, seconds and calls per stage, what stayed uncertain."""
+"""What a run did: windows with places and scores, operations, seconds and calls per stage, what stayed uncertain."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class WindowRecord:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Statistics of one run over a batch of images. Operations are multiply-accumulates, summed over the batch.
+    """Statistics of one run over a batch; operations are multiply-accumulates, summed over the batch.
 
     Args:
         images: number of images.

@@ -22,8 +22,8 @@ __all__ = ["WindowGrid", "full_roi", "window_grid"]
 class WindowGrid:
     """All candidate windows of a level: a product of start positions per axis.
 
-    Positions count from the first voxel of the level's grid. Where the grid is smaller than the window the image is padded
-    by half on each side, as MONAI does, and the only start of that axis is negative.
+    Positions count from the first voxel of the level's grid. Where the grid is smaller than the window the image is
+    padded by half on each side, as MONAI does, and the only start of that axis is negative.
 
     Args:
         grid: spatial size of the level's grid in voxels.

@@ -57,17 +57,17 @@ class TwoStageNet(nn.Module):
             return self.refine
         if not -len(self.refine) <= index < len(self.refine):
             raise NetworkError(
-                f"there are {len(self.refine)} refine networks, but sparse level {index} (counted from 0) asks for one; "
-                "give one network per sparse level, or a single one for all."
+                f"there are {len(self.refine)} refine networks, but sparse level {index} (counted from 0) asks for "
+                "one; give one network per sparse level, or a single one for all."
             )
         return self.refine[index]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Run both stages on one window at its own resolution, without levels or windows.
 
-        This is what plain training loops and checks such as MONAI's ``verify_net_in_out`` see: the finest refine network
-        on ``x``, conditioned on the coarse logits of ``x`` itself where it is conditioned at all. Inference of whole images
-        is the work of the inferer.
+        This is what plain training loops and checks such as MONAI's ``verify_net_in_out`` see: the finest refine
+        network on ``x``, conditioned on the coarse logits of ``x`` itself where it is conditioned at all. Inference of
+        whole images is the work of the inferer.
 
         Args:
             x: (B, Ci, *spatial), of a size that both networks accept.

@@ -38,6 +38,7 @@ def draw_curves(
     x_label: str = "share of one full pass",
     y_label: str = "Dice",
     log_x: bool = False,
+    x_ticks: Sequence[float] = (),
 ) -> Path:
     """Write a figure of one or more curves as PNG, SVG or PDF, whichever the suffix says.
 
@@ -48,6 +49,7 @@ def draw_curves(
         x_label: below the figure.
         y_label: beside the figure.
         log_x: whether the cost axis is logarithmic.
+        x_ticks: the only places that the cost axis names; chosen automatically when empty.
 
     Returns:
         ``path``.
@@ -71,6 +73,9 @@ def draw_curves(
             axes.annotate(note, (x, y), textcoords="offset points", xytext=(4, 5), fontsize=7, color=color)
     if log_x:
         axes.set_xscale("log")
+    if x_ticks:
+        axes.set_xticks(list(x_ticks), [f"{tick:g}" for tick in x_ticks])
+        axes.set_xticks([], minor=True)
     axes.set(title=title, xlabel=x_label, ylabel=y_label)
     axes.grid(alpha=0.3)
     if curves:

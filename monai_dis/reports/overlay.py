@@ -60,7 +60,9 @@ def draw_overlay(
     shrink = min(1.0, max_side / max(tall, width))
     size = (max(1, round(width * shrink)), max(1, round(tall * shrink)))
 
-    base = Image.fromarray(_to_rgb(image)).resize(size, Image.Resampling.BOX if shrink < 1 else Image.Resampling.BILINEAR)
+    base = Image.fromarray(_to_rgb(image)).resize(
+        size, Image.Resampling.BOX if shrink < 1 else Image.Resampling.BILINEAR
+    )
     canvas = np.asarray(base, dtype=np.float32)
     present = [int(c) for c in np.unique(labels) if c > 0]
     for index in present:
@@ -86,7 +88,9 @@ def _to_rgb(image: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.repeat(grey[..., None], 3, axis=2) if grey.ndim == 2 else np.ascontiguousarray(grey[..., :3])
 
 
-def _tint(canvas: NDArray[np.float32], mask: NDArray[np.bool_], color: Color, size: tuple[int, int]) -> NDArray[np.float32]:
+def _tint(
+    canvas: NDArray[np.float32], mask: NDArray[np.bool_], color: Color, size: tuple[int, int]
+) -> NDArray[np.float32]:
     """Tint by the share of each pixel that the class covers, so that thin structures survive shrinking; edges are solid."""
     shrunk = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
     cover = np.asarray(shrunk, dtype=np.float32)[..., None] / 255.0

@@ -92,15 +92,27 @@ def _slice_picture(
     flips = {axis: bool(world[world_axis, axis] > 0) for world_axis, axis in enumerate((column_axis, row_axis))}
     plane = _Plane(column_axis, row_axis, slice_axis, index, flips, labels.shape)
     outlines = [
-        Outline(level, plane.polygon(low, high)) for level, low, high in bounds if low[slice_axis] <= index <= high[slice_axis]
+        Outline(level, plane.polygon(low, high))
+        for level, low, high in bounds
+        if low[slice_axis] <= index <= high[slice_axis]
     ]
     aspect = float(spacing[row_axis] / spacing[column_axis])
-    return draw_overlay(plane.cut(image[0]), plane.cut(labels), outlines, class_names=class_names, pixel_aspect=aspect, max_side=max_side)
+    return draw_overlay(
+        plane.cut(image[0]),
+        plane.cut(labels),
+        outlines,
+        class_names=class_names,
+        pixel_aspect=aspect,
+        max_side=max_side,
+    )
 
 
 def _display_axes(directions: FloatArray) -> tuple[int, int, int]:
     """Array axes nearest to left-right, front-back and foot-head."""
-    best = max(itertools.permutations(range(3)), key=lambda order: sum(abs(directions[k, axis]) for k, axis in enumerate(order)))
+    best = max(
+        itertools.permutations(range(3)),
+        key=lambda order: sum(abs(directions[k, axis]) for k, axis in enumerate(order)),
+    )
     return best[0], best[1], best[2]
 
 
@@ -119,7 +131,13 @@ class _Plane:
     """One slice of a volume in display orientation."""
 
     def __init__(
-        self, column_axis: int, row_axis: int, slice_axis: int, index: int, flips: Mapping[int, bool], shape: Sequence[int]
+        self,
+        column_axis: int,
+        row_axis: int,
+        slice_axis: int,
+        index: int,
+        flips: Mapping[int, bool],
+        shape: Sequence[int],
     ) -> None:
         self.column_axis, self.row_axis, self.slice_axis, self.index = column_axis, row_axis, slice_axis, index
         self.flips, self.shape = flips, shape
@@ -140,4 +158,8 @@ class _Plane:
 
     def _ends(self, axis: int, low: FloatArray, high: FloatArray) -> tuple[float, float]:
         last = self.shape[axis] - 1
-        return (float(last - low[axis]), float(last - high[axis])) if self.flips[axis] else (float(low[axis]), float(high[axis]))
+        return (
+            (float(last - low[axis]), float(last - high[axis]))
+            if self.flips[axis]
+            else (float(low[axis]), float(high[axis]))
+        )

@@ -1,0 +1,73 @@
+"""Data sets with their splits, and reading and writing of images.
+
+Names are loaded when they are first used: data sets can be listed without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "Case": "cases",
+    "DATASETS": "registry",
+    "Dataset": "cases",
+    "IMAGE_SUFFIXES": "image_files",
+    "LabelRule": "labels",
+    "LoadLabeld": "labels",
+    "PictureReader": "pictures",
+    "ReadImaged": "images",
+    "WriteSegmentationd": "writing",
+    "atomic_path": "atomic",
+    "check_channels": "images",
+    "check_readable": "images",
+    "image_stem": "image_files",
+    "image_suffix": "image_files",
+    "read_dataset": "registry",
+    "read_image": "images",
+    "read_label": "labels",
+    "segmentation_suffix": "image_files",
+    "write_segmentation": "writing",
+}
+
+__all__ = [
+    "Case",
+    "DATASETS",
+    "Dataset",
+    "IMAGE_SUFFIXES",
+    "LabelRule",
+    "LoadLabeld",
+    "PictureReader",
+    "ReadImaged",
+    "WriteSegmentationd",
+    "atomic_path",
+    "check_channels",
+    "check_readable",
+    "image_stem",
+    "image_suffix",
+    "read_dataset",
+    "read_image",
+    "read_label",
+    "segmentation_suffix",
+    "write_segmentation",
+]
+
+if TYPE_CHECKING:
+    from monai_dis.data.atomic import atomic_path
+    from monai_dis.data.cases import Case, Dataset
+    from monai_dis.data.image_files import IMAGE_SUFFIXES, image_stem, image_suffix, segmentation_suffix
+    from monai_dis.data.images import ReadImaged, check_channels, check_readable, read_image
+    from monai_dis.data.labels import LabelRule, LoadLabeld, read_label
+    from monai_dis.data.pictures import PictureReader
+    from monai_dis.data.registry import DATASETS, read_dataset
+    from monai_dis.data.writing import WriteSegmentationd, write_segmentation
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"monai_dis.data.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,47 @@
+"""Files that are whole or absent: written under a temporary name in the same folder, then renamed."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["TEMPORARY_PREFIX", "atomic_path"]
+
+#: Names of unfinished files begin with this; a killed run may leave such a file, which can be deleted.
+TEMPORARY_PREFIX = ".part-"
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``, which takes the name ``path`` when the block ends without an error.
+
+    Whoever looks at ``path`` sees the old file or the whole new one, even when the process is killed in between.
+
+    Args:
+        path: the file to write; its folder must exist.
+
+    Yields:
+        a path that does not exist yet, in the same folder and with the same suffixes, since writers choose the format
+        by them.
+
+    Raises:
+        FileNotFoundError: when the block ends without having written the temporary file.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "report.json"
+        >>> with atomic_path(target) as temporary:
+        ...     _ = temporary.write_text("{}")
+        >>> target.read_text()
+        '{}'
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)  # noqa: PTH105 - the name says that it is atomic
+    finally:
+        temporary.unlink(missing_ok=True)

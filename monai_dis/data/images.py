@@ -1,0 +1,181 @@
+"""Reading one image of a user: MONAI's readers, and one clear sentence for everything that can be wrong with a file.
+
+Arrays have MONAI's order of axes: ``(C, columns, rows)`` for a picture, ``(C, *spatial)`` of the file for a volume.
+What is written by :func:`monai_dis.data.write_segmentation` has the file's own order again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.data import ITKReader, MetaTensor, NibabelReader
+from monai.data.image_reader import ImageReader
+from monai.transforms import LoadImage, MapTransform
+from monai.utils import OptionalImportError
+from nibabel.filebasedimages import ImageFileError
+from PIL import Image, UnidentifiedImageError
+
+from monai_dis.data.image_files import IMAGE_SUFFIXES, PICTURE_SUFFIXES, image_suffix
+from monai_dis.data.pictures import PictureReader
+from monai_dis.errors import ImageError
+
+__all__ = ["ReadImaged", "check_channels", "check_readable", "read_image", "read_with"]
+
+
+def read_image(path: str | Path, *, expected_channels: int | None = None) -> MetaTensor:
+    """Read an image file: PNG, JPEG, TIFF, BMP (and GIF, PPM), NIfTI, NRRD, MetaImage.
+
+    Palettes are looked up, transparency is dropped, 16 bits are kept, an EXIF orientation is not applied (the
+    segmentation fits the file's own pixels).
+
+    Args:
+        path: the file; its suffix, in any case, says how it is read.
+        expected_channels: channels that the network takes; None to take any number.
+
+    Returns:
+        ``(C, *spatial)`` float32 with the file's geometry; a picture is ``(C, columns, rows)``, as from MONAI's
+        ``LoadImage``.
+
+    Raises:
+        ImageError: when the file is missing, empty, damaged, of an unknown kind or has other channels than expected.
+    """
+    path = check_readable(path)
+    image = read_with(path, PictureReader() if image_suffix(path) in PICTURE_SUFFIXES else _volume_reader(path))
+    if expected_channels is not None:
+        check_channels(image, expected_channels, path)
+    return image
+
+
+def check_readable(path: str | Path) -> Path:
+    """See that there is a file which may be an image, at no cost: nothing is decoded.
+
+    Returns:
+        the path, with ``~`` replaced.
+
+    Raises:
+        ImageError: when the file is missing, a folder, empty, not permitted, or of a suffix that is not read.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder; give an image file.")
+    if not path.exists():
+        raise ImageError(f"there is no file {path}; check the path.")
+    if not image_suffix(path):
+        raise ImageError(f"{path} is of a kind that is not read; give one of {', '.join(IMAGE_SUFFIXES)}.")
+    if not os.access(path, os.R_OK):
+        raise ImageError(f"{path} may not be read; change its permissions.")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes); get a new copy of it.")
+    return path
+
+
+def check_channels(image: MetaTensor, expected: int, path: str | Path) -> None:
+    """See that an image has the channels that a network takes.
+
+    Args:
+        image: ``(C, *spatial)``.
+        expected: channels of the network's input.
+        path: named in the error.
+
+    Raises:
+        ImageError: when they differ.
+    """
+    if image.shape[0] == expected:
+        return
+    has = f"{image.shape[0]} channel{'s' if image.shape[0] != 1 else ''}"
+    advice = (
+        "give a colour image" if expected == 3 else "convert the image, or use a bundle that was trained on such images"
+    )
+    raise ImageError(f"{path} has {has}, the network expects {expected}; {advice}.")
+
+
+def read_with(path: Path, reader: ImageReader) -> MetaTensor:
+    """Read a file with this reader of MONAI's and no other, as ``(C, *spatial)`` float32.
+
+    Raises:
+        ImageError: when the reader fails.
+    """
+    with _explained(path):
+        # A reader given at run time is the only one tried: among several, one that lets a damaged file pass would be
+        # found.
+        image: MetaTensor = _loader()(str(path), reader=reader)
+    if 0 in image.shape:
+        raise ImageError(f"{path} has no pixels (size {'x'.join(map(str, image.shape[1:]))}); get a new copy of it.")
+    return image
+
+
+class ReadImaged(MapTransform):
+    """Dictionary transform: replace paths by images with :func:`read_image`, for a bundle's config.
+
+    Args:
+        keys: keys of the paths.
+        expected_channels: channels that the network takes; None to take any number.
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, expected_channels: int | None = None, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.expected_channels = expected_channels
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with images ``(C, *spatial)``.
+
+        Raises:
+            ImageError: see :func:`read_image`.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = read_image(result[key], expected_channels=self.expected_channels)
+        return result
+
+
+@lru_cache(maxsize=1)
+def _loader() -> LoadImage:
+    return LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
+
+
+def _volume_reader(path: Path) -> ImageReader:
+    if image_suffix(path) in (".nii", ".nii.gz"):
+        return NibabelReader(squeeze_non_spatial_dims=True)
+    try:
+        return ITKReader()
+    except OptionalImportError as error:
+        raise ImageError(f"reading {path} needs ITK; install it with `pip install 'monai-dis[itk]'`.") from error
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what readers raise into a sentence; their own messages name neither the file nor the remedy."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except (UnidentifiedImageError, ImageFileError, gzip.BadGzipFile) as error:
+        kind = image_suffix(path).removeprefix(".").upper()
+        raise ImageError(
+            f"{path} does not hold a {kind} image, whatever its name says; get a new copy or convert it."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} has more pixels than Pillow opens at once; cut it into tiles first.") from error
+    except Exception as error:
+        # Readers raise anything for damaged files: OSError, SyntaxError, ValueError, EOFError, struct.error,
+        # zlib.error, RuntimeError.
+        cut = isinstance(error, (EOFError, zlib.error)) or "truncat" in str(error).lower()
+        damage = "is cut off or damaged" if cut else f"cannot be decoded ({_first_line(error)})"
+        raise ImageError(f"{path} {damage}; get a new copy of it.") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".")[:120]

@@ -1,0 +1,112 @@
+"""Writing a segmentation beside its image: same pixels, same geometry, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import ITKWriter, MetaTensor, NibabelWriter, PILWriter
+from monai.data.image_writer import ImageWriter
+from monai.transforms import MapTransform
+from monai.utils import OptionalImportError
+
+from monai_dis.data.atomic import atomic_path
+from monai_dis.data.image_files import image_stem, image_suffix, segmentation_suffix
+from monai_dis.errors import OutputError
+
+__all__ = ["WriteSegmentationd", "write_segmentation"]
+
+_LARGEST_BYTE = 255
+
+
+def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str, Any], path: str | Path) -> None:
+    """Write class indices as an image file of the same size and geometry as the image they belong to.
+
+    Args:
+        labels: ``(1, *spatial)`` class indices on the grid of the image's file, in the order of axes of
+            :func:`monai_dis.data.read_image`.
+        reference: the image as it was read, or its metadata; the geometry is that of its file (``original_affine``).
+        path: ``.png`` for a picture, whose grey values are the class indices; ``.nii``, ``.nii.gz``, ``.nrrd`` or
+            ``.mha`` for a volume. See :func:`monai_dis.data.segmentation_suffix`.
+
+    Raises:
+        ValueError: when the labels are not one channel on the grid of the file.
+        OutputError: when the file cannot be written; nothing is left of it then.
+    """
+    path, meta = Path(path), reference.meta if isinstance(reference, MetaTensor) else reference
+    size = tuple(int(n) for n in meta["spatial_shape"])
+    if tuple(labels.shape) != (1, *size):
+        raise ValueError(
+            f"labels have the shape {tuple(labels.shape)}, the image needs {(1, *size)}; bring them to its grid first."
+        )
+    plain = labels.as_tensor() if isinstance(labels, MetaTensor) else labels
+    small = int(plain.max()) <= _LARGEST_BYTE
+    values = plain.cpu().numpy().astype(np.uint8 if small else np.uint16)
+    writer, options = _writer(path, values.dtype)
+    writer.set_data_array(values, channel_dim=0, spatial_ndim=len(size))  # type: ignore[no-untyped-call]
+    if not isinstance(writer, PILWriter):
+        affine = meta.get("original_affine", meta["affine"])
+        writer.set_metadata({"affine": affine, "original_affine": affine}, resample=False)
+    try:
+        with atomic_path(path) as temporary:
+            writer.write(str(temporary), **options)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({os.strerror(error.errno or 0)}); choose another output folder."
+        ) from error
+
+
+class WriteSegmentationd(MapTransform):
+    """Dictionary transform: write class indices as ``<stem>_<postfix>`` in a folder, for a bundle's config.
+
+    The labels must carry the metadata of the image that they belong to, as MONAI's ``Invertd`` leaves them.
+
+    Args:
+        keys: keys of the class indices ``(1, *spatial)``.
+        output_dir: folder of the files; made when missing.
+        postfix: put behind the image's stem.
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, output_dir: str | Path, postfix: str = "seg", allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.folder = Path(output_dir)
+        self.postfix = postfix
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write the files and return ``data`` as it is.
+
+        Raises:
+            OutputError: when a file cannot be written.
+        """
+        result = dict(data)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for key in self.key_iterator(result):
+            labels: MetaTensor = result[key]
+            source = labels.meta["filename_or_obj"]
+            name = f"{image_stem(source)}_{self.postfix}{segmentation_suffix(source)}"
+            write_segmentation(labels, labels, self.folder / name)
+        return result
+
+
+def _writer(path: Path, dtype: np.dtype[Any]) -> tuple[ImageWriter, dict[str, Any]]:
+    suffix = image_suffix(path)
+    if suffix == ".png":
+        return PILWriter(output_dtype=dtype, scale=None), {}
+    if suffix in (".nii", ".nii.gz"):
+        return NibabelWriter(output_dtype=dtype), {}
+    if suffix not in (".nrrd", ".mha"):
+        raise OutputError(
+            f"a segmentation cannot be written as {path.name}; choose .png, .nii, .nii.gz, .nrrd or .mha."
+        )
+    try:
+        return ITKWriter(output_dtype=dtype), {"compression": True}
+    except OptionalImportError as error:
+        raise OutputError(f"writing {path} needs ITK; install it with `pip install 'monai-dis[itk]'`.") from error

@@ -1,0 +1,251 @@
+"""Measure a bundle on labelled images: the way of `Segmenter`, then metrics on the images' own grid."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import statistics as stats
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms.compose import Compose
+from torch import nn
+
+from monai_dis.bundle.weights import weights_digest
+from monai_dis.data import LoadLabeld, read_dataset
+from monai_dis.data.atomic import atomic_path
+from monai_dis.engines.device import pick_device
+from monai_dis.engines.modes import make_runner, run_budget
+from monai_dis.engines.output_folder import prepare_folder
+from monai_dis.engines.prediction import Prediction, Predictor
+from monai_dis.errors import DataError, DisError, ImageError, OutputError
+from monai_dis.inferers import Budget, IterativeInferer
+from monai_dis.metrics import segmentation_metrics
+
+__all__ = ["Evaluation"]
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+COSTS = (
+    "windows_refined",
+    "windows_total",
+    "operations",
+    "fraction_of_full_pass",
+    "fraction_of_sliding_window",
+    "seconds",
+)
+
+
+class Evaluation:
+    """What ``monai-dis evaluate`` and a bundle's ``evaluate`` config run.
+
+    One *arm* is one way of segmenting all images: the mode and budget given, or one arm for each of ``budgets``.
+
+    Args:
+        network: a `TwoStageNet`, or any network for both stages; with its weights.
+        inferer: levels, windows, scores and merging.
+        preprocessing: as for `Segmenter`.
+        postprocessing: as for `Segmenter`.
+        data: folder of a data set, or a list of mappings with ``image`` and ``label`` (files) and perhaps ``name``.
+        output_dir: folder for ``metrics.csv``, ``metrics.json`` and, with ``budgets``, ``curve.png``; made when missing.
+        dataset_name: layout of the folder, such as ``"ph2"`` or ``"folder"``.
+        split: ``"val"``, ``"train"`` or ``"all"``.
+        mode: ``"dis"``, ``"sliding-window"`` or ``"coarse"``.
+        windows: budget, see `Budget`.
+        coverage: budget.
+        operations: budget.
+        budgets: shares of one full pass; each is an arm of its own, for the mode ``"dis"`` only.
+        overlap: share of a window that its neighbour covers.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or a device.
+        label_names: names of the classes by index.
+        tolerance: of the surface Dice, in pixels, or millimetres where the image has a spacing.
+        image_key: key of the image in the transforms.
+        pred_key: key of the answer in the transforms.
+        on_image: called after each image with how many are done, of how many, and the row.
+
+    Raises:
+        DisError: one of its subclasses, when an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        inferer: IterativeInferer,
+        preprocessing: Compose,
+        postprocessing: Compose,
+        data: str | Path | Iterable[Mapping[str, Any]],
+        output_dir: str | Path,
+        *,
+        dataset_name: str = "folder",
+        split: str = "val",
+        mode: str = "dis",
+        windows: int | None = None,
+        coverage: float | None = None,
+        operations: float | None = None,
+        budgets: Sequence[float] | None = None,
+        overlap: float | None = None,
+        device: str | torch.device = "auto",
+        label_names: Mapping[int | str, str] | None = None,
+        tolerance: float = 2.0,
+        image_key: str = "image",
+        pred_key: str = "pred",
+        on_image: Callable[[int, int, Row], None] | None = None,
+    ) -> None:
+        self.device = pick_device(device)
+        self.network = network.to(self.device).eval()
+        self.cases = self._cases(data, dataset_name, split)
+        self.output_dir = Path(output_dir)
+        self.label_names = {int(index): name for index, name in (label_names or {}).items()}
+        self.tolerance = tolerance
+        self.on_image = on_image
+        self.settings = {"mode": mode, "dataset": dataset_name, "split": split, "weights": weights_digest(self.network)}
+        own = run_budget(inferer, mode, windows=windows, coverage=coverage, operations=operations)
+        arms = {mode: own}
+        if budgets:
+            if mode != "dis":
+                raise DataError(f"budgets make no sense for the mode {mode}; leave them out, or use the mode dis.")
+            arms = {f"dis {share:g}": Budget(operations=float(share)) for share in budgets}
+        self.arms = {
+            name: Predictor(
+                make_runner(self.network, inferer, mode, budget, overlap),
+                self.network, preprocessing, postprocessing, self.device, image_key=image_key, pred_key=pred_key,
+            )
+            for name, budget in arms.items()
+        }  # fmt: skip
+        self._read_label = LoadLabeld(keys="label")
+
+    def run(self) -> dict[str, Any]:
+        """Evaluate all arms on all images.
+
+        Returns:
+            the content of ``metrics.json``.
+
+        Raises:
+            ImageError: at the end, when images failed.
+            OutputError: when the output folder cannot be written.
+        """
+        folder = prepare_folder(self.output_dir)
+        rows: list[Row] = []
+        total = len(self.cases) * len(self.arms)
+        for name, predictor in self.arms.items():
+            for case in self.cases:
+                row = self._row(name, predictor, case)
+                rows.append(row)
+                if self.on_image is not None:
+                    self.on_image(len(rows), total, row)
+                else:
+                    logger.info("%d of %d, %s, %s", len(rows), total, name, row["name"])
+        results = self._results(rows)
+        self._write(folder, rows, results)
+        failed = [row["error"] for row in rows if row.get("error")]
+        if failed:
+            raise ImageError(
+                f"{len(failed)} of {len(rows)} images could not be evaluated:\n" + "\n".join(f"  {m}" for m in failed)
+            )
+        return results
+
+    @staticmethod
+    def _cases(
+        data: str | Path | Iterable[Mapping[str, Any]], dataset_name: str, split: str
+    ) -> list[Mapping[str, Any]]:
+        if isinstance(data, (str, Path)):
+            cases = [case for case in read_dataset(dataset_name, data).datalist(split) if "label" in case]
+        else:
+            cases = [{str(key): value for key, value in case.items()} for case in data]
+        if not cases:
+            raise DataError(f"there is nothing to evaluate in {data} (split {split}); give another folder or split.")
+        return cases
+
+    def _row(self, arm: str, predictor: Predictor, case: Mapping[str, Any]) -> Row:
+        name = str(case.get("name", Path(str(case["image"])).name))
+        row: Row = {"arm": arm, "name": name, "image": str(case["image"])}
+        try:
+            prediction = predictor(Path(str(case["image"])))
+            label = torch.as_tensor(self._read_label(dict(case))["label"])
+            row.update(self._metrics(prediction, label, name))
+            figures = prediction.statistics
+            row.update({key: figures[key] for key in COSTS if key in figures and key != "seconds"})
+            row["seconds"] = round(sum(prediction.watch.seconds.values()), 6)
+            row.update({f"seconds_{stage}": round(value, 6) for stage, value in prediction.watch.seconds.items()})
+        except DisError as error:
+            row["error"] = str(error)
+        return row
+
+    def _metrics(self, prediction: Prediction, label: torch.Tensor, name: str) -> dict[str, float]:
+        if label.shape[1:] != prediction.labels.shape[1:]:
+            raise ImageError(
+                f"the label of {name} has size {tuple(label.shape[1:])}, its image {tuple(prediction.labels.shape[1:])}."
+            )
+        metrics: dict[str, float] = segmentation_metrics(prediction.labels, label)
+        return metrics
+
+    def _results(self, rows: Sequence[Row]) -> dict[str, Any]:
+        arms = []
+        for name in self.arms:
+            own = [row for row in rows if row["arm"] == name and not row.get("error")]
+            keys = [
+                key
+                for row in own[:1]
+                for key, value in row.items()
+                if isinstance(value, (int, float)) and not isinstance(value, bool)
+            ]
+            arms.append(
+                {
+                    "name": name,
+                    "images": len(own),
+                    "summary": {key: summarise([row[key] for row in own]) for key in keys},
+                }
+            )
+        return {"settings": self.settings, "arms": arms, "rows": list(rows)}
+
+    def _write(self, folder: Path, rows: Sequence[Row], results: Mapping[str, Any]) -> None:
+        try:
+            columns = list(dict.fromkeys(key for row in rows for key in row))
+            with (
+                atomic_path(folder / "metrics.csv") as temporary,
+                temporary.open("w", newline="", encoding="utf-8") as file,
+            ):
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(rows)
+            with atomic_path(folder / "metrics.json") as temporary:
+                temporary.write_text(json.dumps(_finite(results), indent=2) + "\n", encoding="utf-8")
+            if len(self.arms) > 1:
+                self._draw(folder / "curve.png", results)
+        except OSError as error:
+            raise OutputError(f"the results cannot be written to {folder} ({error.strerror or error}).") from error
+
+    def _draw(self, path: Path, results: Mapping[str, Any]) -> None:
+        from monai_dis.reports.curves import Curve, draw_curves
+
+        points = [arm["summary"] for arm in results["arms"] if arm["images"]]
+        costs = [point["fraction_of_full_pass"]["mean"] for point in points]
+        dice = [point["dice"]["mean"] for point in points]
+        draw_curves([Curve("deep iterative segmentation", costs, dice)], path)
+
+
+def summarise(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Mean, standard deviation (of a sample) and median of the finite values, and how many they are.
+
+    Example:
+        >>> summarise([1.0, 3.0, float("nan")])
+        {'mean': 2.0, 'std': 1.4142135623730951, 'median': 2.0, 'count': 2}
+    """
+    known = [float(value) for value in values if value is not None and abs(value) != float("inf") and value == value]
+    if not known:
+        return {"mean": None, "std": None, "median": None, "count": 0}
+    spread = stats.stdev(known) if len(known) > 1 else 0.0
+    return {"mean": stats.fmean(known), "std": spread, "median": stats.median(known), "count": len(known)}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they become null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value

@@ -1,0 +1,205 @@
+"""The ways to run a bundle's network on a prepared image: our levels and windows, a sliding window, the coarse pass alone.
+
+Letters in shapes: ``Ci`` image channels, ``C`` classes, ``*spatial`` the prepared image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from monai.inferers.inferer import SlidingWindowInferer
+from torch import Tensor, nn
+
+from monai_dis.errors import BudgetError, DisError
+from monai_dis.inferers import Budget, IterativeInferer
+from monai_dis.inferers.operations import count_operations
+from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
+from monai_dis.inferers.stages import stages_of
+from monai_dis.inferers.windows import window_grid
+
+__all__ = ["MODES", "Runner", "adapted", "describe_transform", "make_runner", "run_budget"]
+
+MODES = ("dis", "sliding-window", "coarse")
+SLIDING_OVERLAP = 0.5
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A network and the way it is run.
+
+    Attributes:
+        network: with its weights.
+        inferer: what runs it, with its budget.
+        mode: one of `MODES`.
+        overlap: of a plain sliding window.
+        settings: what the result depends on, in plain JSON types.
+    """
+
+    network: nn.Module
+    inferer: IterativeInferer
+    mode: str
+    overlap: float = SLIDING_OVERLAP
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Run on one image.
+
+        Args:
+            image: (1, Ci, *spatial).
+
+        Returns:
+            logits (1, C, *spatial), and the statistics of `monai_dis.inferers.Statistics` as a dictionary.
+        """
+        if self.mode == "sliding-window":
+            plan = self._plain_window(image)
+            if plan is not None:
+                return self._slide(image, plan)
+        result = self.inferer.run(image, self.network)
+        logits = result.logits()
+        # What is asked of the result later (counts, uncertain area) is not part of the segmentation's time.
+        return logits, result.statistics.to_dict()
+
+    def _plain_window(self, image: Tensor) -> SparsePlan | None:
+        """The finest level, when MONAI's own sliding window can run it: full resolution, not conditioned."""
+        settings = self.inferer.settings
+        plans = plan_sparse_levels(settings, image)
+        if not plans or stages_of(self.network, settings.levels).conditioned[-1]:
+            return None
+        return plans[-1] if plans[-1].windows.grid == tuple(image.shape[2:]) else None
+
+    def _slide(self, image: Tensor, plan: SparsePlan) -> tuple[Tensor, dict[str, Any]]:
+        settings, roi, size = self.inferer.settings, plan.windows.roi, tuple(image.shape[2:])
+        network = stages_of(self.network, settings.levels).refine[-1]
+        window = SlidingWindowInferer(
+            roi, plan.sw_batch_size, self.overlap, plan.mode, settings.sigma_scale, settings.padding_mode, settings.cval,
+            sw_device=settings.sw_device, device=settings.device,
+        )  # fmt: skip
+        start = time.perf_counter()
+        with torch.no_grad():
+            logits = window(image, network)
+        if image.device.type == "cuda":
+            torch.cuda.synchronize(image.device)
+        seconds = time.perf_counter() - start
+        if isinstance(logits, (tuple, list)):
+            logits = logits[0]
+        elif isinstance(logits, Mapping):
+            logits = next(iter(logits.values()))
+
+        each = count_operations(network, [image.new_empty((1,)).expand(1, image.shape[1], *roi)])
+        count = len(window_grid(size, roi, self.overlap))
+        full_pass = each * math.prod(max(1.0, n / r) for n, r in zip(size, roi, strict=True))
+        sliding = each * len(window_grid(size, roi, SLIDING_OVERLAP))
+        return logits, {
+            "windows": [],
+            "windows_refined": count,
+            "windows_total": count,
+            "operations": count * each,
+            "operations_coarse": 0,
+            "operations_full_pass": full_pass,
+            "operations_sliding_window": sliding,
+            "fraction_of_full_pass": count * each / full_pass if full_pass else 0.0,
+            "fraction_of_sliding_window": count * each / sliding if sliding else 0.0,
+            "seconds": {"refine": seconds},
+            "calls": {"refine": -(-count // plan.sw_batch_size)},
+        }
+
+
+def run_budget(
+    inferer: IterativeInferer,
+    mode: str,
+    *,
+    windows: int | None = None,
+    coverage: float | None = None,
+    operations: float | None = None,
+) -> Budget:
+    """The budget of a run: what is given, else the inferer's own.
+
+    Raises:
+        BudgetError: when a limit is out of range, or given for a mode that has none.
+        DisError: when the mode is unknown.
+    """
+    if mode not in MODES:
+        raise DisError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
+    given = Budget(windows=windows, coverage=coverage, operations=operations)
+    if mode == "dis":
+        return inferer.settings.budget if given == Budget() else given
+    if given != Budget():
+        raise BudgetError(f"a budget has no meaning for the mode {mode}; leave it out, or use the mode dis.")
+    return Budget(windows=0) if mode == "coarse" else Budget.everywhere()
+
+
+def make_runner(
+    network: nn.Module, inferer: IterativeInferer, mode: str, budget: Budget, overlap: float | None = None
+) -> Runner:
+    """Bring a bundle's inferer to a mode, a budget and an overlap.
+
+    Raises:
+        LevelError: when the overlap is out of range.
+        DisError: when the mode is unknown.
+    """
+    if mode not in MODES:
+        raise DisError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
+    levels = inferer.settings.levels
+    if mode == "sliding-window":
+        overlap = SLIDING_OVERLAP if overlap is None else overlap
+        levels = tuple(dataclasses.replace(level, budget=None) for level in levels)
+    changes: dict[str, Any] = {"budget": budget, "levels": levels}
+    if overlap is not None:
+        changes["overlap"] = overlap
+        changes["levels"] = (levels[0], *(dataclasses.replace(level, overlap=None) for level in levels[1:]))
+    ready = adapted(inferer, **changes)
+    settings = {
+        key: _plain(value) for key, value in dataclasses.asdict(ready.settings).items() if key not in _INDIFFERENT
+    }
+    return Runner(network, ready, mode, SLIDING_OVERLAP if overlap is None else overlap, {"inferer": settings})
+
+
+# Settings that change how a result is computed, and not which (up to rounding).
+_INDIFFERENT = ("progress", "sw_batch_size", "sw_device", "device")
+
+
+def adapted(inferer: IterativeInferer, **changes: Any) -> IterativeInferer:
+    """A copy of an inferer with other arguments.
+
+    Example:
+        >>> adapted(IterativeInferer(8, overlap=0.5), budget=Budget(windows=3)).settings.overlap
+        0.5
+    """
+    settings = {f.name: getattr(inferer.settings, f.name) for f in dataclasses.fields(inferer.settings)}
+    return IterativeInferer(**{**settings, **changes})
+
+
+def describe_transform(transform: Any) -> Any:
+    """A transform and its arguments in plain JSON types, the same in every process, for telling two pipelines apart."""
+    members = getattr(transform, "transforms", None)
+    if isinstance(members, (list, tuple)):
+        return [describe_transform(member) for member in members]
+    arguments = {
+        key.lstrip("_"): _plain(value)
+        for key, value in sorted(vars(transform).items() if hasattr(transform, "__dict__") else ())
+        if isinstance(value, (str, int, float, bool, list, tuple, type(None))) and not key.startswith("__")
+    }
+    inner = {
+        key: describe_transform(value)
+        for key, value in sorted(vars(transform).items() if hasattr(transform, "__dict__") else ())
+        if type(value).__module__.startswith(("monai.transforms", "monai_dis."))
+        and not isinstance(value, type)
+        and key != "transform"
+    }
+    return {"name": type(transform).__name__, **arguments, **inner}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    return type(value).__name__
