@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from monai_dis.cli.options import (
+    BUDGET,
+    BundleOption,
+    CoverageOption,
+    DeviceOption,
+    Mode,
+    ModeOption,
+    OperationsOption,
+    OutputOption,
+    OverlapOption,
+    ReproducedSet,
+    SetOption,
+    Split,
+    WindowsOption,
+    config_overrides,
+    read_shares,
+)
 
 __all__ = ["app"]
 
@@ -20,76 +37,6 @@ app = typer.Typer(
     "first answer is uncertain.",
     epilog="Try: [bold]monai-dis segment IMAGE --bundle fundus_vessels_dis --output out[/bold]",
 )
-
-
-class Mode(str, Enum):
-    """How an image is segmented."""
-
-    dis = "dis"
-    sliding_window = "sliding-window"
-    coarse = "coarse"
-
-
-class Split(str, Enum):
-    """Which part of a data set is evaluated."""
-
-    val = "val"
-    train = "train"
-    all = "all"
-
-
-class ReproducedSet(str, Enum):
-    """The data sets of the poster."""
-
-    ph2 = "ph2"
-    retina = "retina"
-    kitti = "kitti"
-
-
-BUDGET, WHERE = "Budget (the first that binds; default: the bundle's own)", "Where it runs"
-BundleOption = Annotated[
-    str, typer.Option("--bundle", "-b", help="Name of a bundle that comes with monai-dis, or a bundle's folder.")
-]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made when missing.")]
-ModeOption = Annotated[
-    Mode,
-    typer.Option(
-        help="[bold]dis[/bold]: refine where it is uncertain. [bold]sliding-window[/bold]: refine everywhere. "
-        "[bold]coarse[/bold]: refine nothing."
-    ),
-]
-WindowsOption = Annotated[
-    int | None, typer.Option(min=0, help="Refine at most this many windows per image.", rich_help_panel=BUDGET)
-]
-CoverageOption = Annotated[
-    float | None,
-    typer.Option(min=0, max=1, help="Refine at most this share of the image's area.", rich_help_panel=BUDGET),
-]
-OperationsOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        help="Spend at most this share of the operations of one full pass at full resolution, coarse pass included.",
-        rich_help_panel=BUDGET,
-    ),
-]
-OverlapOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        max=0.95,
-        help="Share of a window that its neighbour covers. Default: the bundle's own; 0.5 for sliding-window.",
-    ),
-]
-DeviceOption = Annotated[
-    str, typer.Option(help="auto, cpu, cuda, or one GPU of several, such as cuda:1.", rich_help_panel=WHERE)
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Replace an entry of the bundle's config, such as inferer::sw_batch_size=8."
-    ),
-]
 
 
 def _version(value: bool) -> None:
@@ -110,7 +57,10 @@ def _program(
 
 
 @app.command(
-    epilog="Example: [bold]monai-dis segment eye.jpg more_eyes/ -b fundus_vessels_dis -o out --operations 0.2[/bold]"
+    help="Segment images.\n\n"
+    "Writes for each image the segmentation on the image's own grid and an overlay picture with the refined windows drawn in, "
+    "and for all of them report.json and report.html. A run that was cut off goes on where it stopped when it is started again.",
+    epilog="Example: [bold]monai-dis segment eye.jpg more_eyes/ -b fundus_vessels_dis -o out --operations 0.2[/bold]",
 )
 def segment(
     images: Annotated[
@@ -129,16 +79,12 @@ def segment(
     ] = False,
     settings: SetOption = None,
 ) -> None:
-    """Segment images.
-
-    Writes for each image the segmentation on the image's own grid, an overlay picture with the refined windows drawn in, and for
-    all of them report.json and report.html. A run that was cut off goes on where it stopped when it is started again.
-    """
+    """Segment images."""
     from monai_dis.cli.segmenting import run_segment
 
     run_segment(
         bundle,
-        _overrides(
+        config_overrides(
             settings,
             image_files=images,
             output_dir=output,
@@ -154,7 +100,10 @@ def segment(
 
 
 @app.command(
-    epilog="Example: [bold]monai-dis evaluate -b skin_lesion_dis --data data/ph2 -o eval --budgets 0.05,0.1,0.2[/bold]"
+    help="Measure a bundle on labelled images.\n\n"
+    "Dice, IoU, precision, recall, accuracy, HD95 and surface Dice per image, on the images' own grid, with operations and "
+    "seconds; mean, standard deviation and median over all, as CSV and JSON.",
+    epilog="Example: [bold]monai-dis evaluate -b skin_lesion_dis --data data/ph2 -o eval --budgets 0.05,0.1,0.2[/bold]",
 )
 def evaluate(
     bundle: BundleOption,
@@ -184,16 +133,12 @@ def evaluate(
     device: DeviceOption = "auto",
     settings: SetOption = None,
 ) -> None:
-    """Measure a bundle on labelled images.
-
-    Dice, IoU, precision, recall, accuracy, HD95 and surface Dice per image, on the images' own grid, with operations and seconds;
-    mean, standard deviation and median over all, as CSV and JSON.
-    """
+    """Measure a bundle on labelled images."""
     from monai_dis.cli.evaluating import run_evaluate
 
     run_evaluate(
         bundle,
-        _overrides(
+        config_overrides(
             settings,
             data_dir=data,
             dataset_name=dataset,
@@ -203,14 +148,19 @@ def evaluate(
             windows=windows,
             coverage=coverage,
             operations=operations,
-            budgets=_shares(budgets),
+            budgets=read_shares(budgets),
             overlap=overlap,
             device=device,
         ),
     )
 
 
-@app.command(epilog="Example: [bold]monai-dis train -b fundus_vessels_dis --data data/retina -o my_vessels[/bold]")
+@app.command(
+    help="Train a bundle's networks.\n\n"
+    "Leaves a bundle of its own in the output folder, which segment and evaluate take. Started again after it was cut off, it "
+    "goes on from its last epoch.",
+    epilog="Example: [bold]monai-dis train -b fundus_vessels_dis --data data/retina -o my_vessels[/bold]",
+)
 def train(
     bundle: BundleOption,
     data: Annotated[Path, typer.Option("--data", "-d", help="Folder of the training data.")],
@@ -222,17 +172,19 @@ def train(
     device: DeviceOption = "auto",
     settings: SetOption = None,
 ) -> None:
-    """Train a bundle's networks.
-
-    Leaves a bundle of its own in the output folder, which `segment` and `evaluate` take. Started again after it was cut off, it
-    goes on from its last epoch.
-    """
+    """Train a bundle's networks."""
     from monai_dis.cli.training import run_train
 
-    run_train(bundle, data, output, _overrides(settings, dataset_name=dataset, seed=seed), device=device)
+    run_train(bundle, data, output, config_overrides(settings, dataset_name=dataset, seed=seed), device=device)
 
 
-@app.command(epilog="Example: [bold]monai-dis reproduce --dataset ph2 --data data/ph2 -o poster --quick[/bold]")
+@app.command(
+    help="Reproduce the poster's experiment.\n\n"
+    "Trains and evaluates the coarse network, deep iterative segmentation at every number of windows, the full-resolution "
+    "baseline and the honest rivals, and writes the figures: Dice against windows and against operations, and one image "
+    "through the stages.",
+    epilog="Example: [bold]monai-dis reproduce --dataset ph2 --data data/ph2 -o poster --quick[/bold]",
+)
 def reproduce(
     dataset: Annotated[ReproducedSet, typer.Option(help="Data set of the poster.", show_default=False)],
     data: Annotated[Path, typer.Option("--data", "-d", help="Folder of the data set.")],
@@ -240,16 +192,15 @@ def reproduce(
     quick: Annotated[
         bool, typer.Option("--quick", help="A few epochs only, to see the whole way run; the figures mean nothing.")
     ] = False,
+    effort: Annotated[
+        float, typer.Option(min=0.0, help="Share of the poster's epochs to train for; 1 takes days on a CPU.")
+    ] = 1.0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Reproduce the poster's experiment.
-
-    Trains and evaluates the coarse network, deep iterative segmentation at every number of windows, the full-resolution baseline and
-    the honest rivals, and writes the figures: Dice against windows and against operations, and one image through the stages.
-    """
+    """Reproduce the poster's experiment."""
     from monai_dis.cli.training import run_reproduce
 
-    run_reproduce(dataset.value, data, output, quick=quick, device=device)
+    run_reproduce(dataset.value, data, output, quick=quick, effort=effort, device=device)
 
 
 @app.command()
@@ -258,43 +209,3 @@ def bundles() -> None:
     from monai_dis.cli.listing import list_bundles
 
     list_bundles()
-
-
-def _overrides(settings: list[str] | None, **options: Any) -> dict[str, Any]:
-    """Config entries to replace, in plain types: options that were given, and `--set` last."""
-    given: dict[str, Any] = {}
-    for key, value in options.items():
-        if value is None:
-            continue
-        if isinstance(value, list):
-            given[key] = [str(item) if isinstance(item, Path) else item for item in value]
-        else:
-            given[key] = value.value if isinstance(value, Enum) else str(value) if isinstance(value, Path) else value
-    for setting in settings or []:
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            raise typer.BadParameter(f"{setting!r} is not of the form KEY=VALUE", param_hint="--set")
-        given[key] = _plain(text)
-    return given
-
-
-def _plain(text: str) -> Any:
-    """Read a value as YAML does: numbers, true, null, lists; anything else is text."""
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def _shares(text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        shares = [float(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        shares = []
-    if not shares or any(not share >= 0 for share in shares):
-        raise typer.BadParameter(f"{text!r} is not a list of shares such as 0.05,0.1,0.2", param_hint="--budgets")
-    return shares

@@ -37,7 +37,7 @@ def run_train(bundle: str, data: Path, output: Path, overrides: Mapping[str, Any
     out.print(f"the trained bundle is in {output}", highlight=False)
 
 
-def run_reproduce(dataset: str, data: Path, output: Path, *, quick: bool, device: str) -> None:
+def run_reproduce(dataset: str, data: Path, output: Path, *, quick: bool, effort: float, device: str) -> None:
     """Reproduce the poster.
 
     Args:
@@ -45,6 +45,7 @@ def run_reproduce(dataset: str, data: Path, output: Path, *, quick: bool, device
         data: folder of the data set.
         output: folder for the figures.
         quick: a few epochs only.
+        effort: share of the poster's epochs.
         device: auto, cpu, cuda.
     """
     _check_data(data)
@@ -52,7 +53,7 @@ def run_reproduce(dataset: str, data: Path, output: Path, *, quick: bool, device
     from monai_dis.engines.device import pick_device
     from monai_dis.engines.reproduce import reproduce
 
-    reproduce(dataset, data_dir=data, output_dir=output, quick=quick, device=pick_device(device))
+    reproduce(dataset, data, output, quick=quick, effort=effort, device=pick_device(device))
     out.print(f"the figures are in {output}", highlight=False)
 
 

@@ -36,7 +36,7 @@ class Case:
     extra: Mapping[str, Path] = field(default_factory=dict)
 
     def item(self) -> dict[str, str]:
-        """The case as MONAI's dictionary transforms take it; ``label`` and ``label_rule`` only where there is a label."""
+        """The case for MONAI's dictionary transforms; ``label`` and ``label_rule`` only where there is a label."""
         label = {} if self.label is None else {"label": str(self.label), "label_rule": self.label_rule}
         return {"image": str(self.image), **label, "name": self.name}
 
@@ -86,7 +86,7 @@ class Dataset:
         return len(self.cases)
 
     def part(self, split: str) -> tuple[Case, ...]:
-        """Cases of ``"train"``, ``"val"`` or ``"all"`` (labelled or not, in the split or not), in the order of ``cases``.
+        """Cases of ``"train"``, ``"val"`` or ``"all"`` (labelled or not, split or not), in the order of ``cases``.
 
         Raises:
             DataError: for another name.

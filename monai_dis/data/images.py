@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from monai.config import KeysCollection
 from monai.data import ITKReader, MetaTensor, NibabelReader
 from monai.data.image_reader import ImageReader
-from monai.transforms import LoadImage, MapTransform
+from monai.transforms import EnsureChannelFirst, MapTransform
 from monai.utils import OptionalImportError
 from nibabel.filebasedimages import ImageFileError
 from PIL import Image, UnidentifiedImageError
@@ -29,6 +29,8 @@ from monai_dis.data.pictures import PictureReader
 from monai_dis.errors import ImageError
 
 __all__ = ["ReadImaged", "check_channels", "check_readable", "read_image", "read_with"]
+
+_CUT = re.compile(r"truncat|expected \d+ bytes|error reading|cannot be read", re.IGNORECASE)
 
 
 def read_image(path: str | Path, *, expected_channels: int | None = None) -> MetaTensor:
@@ -104,10 +106,12 @@ def read_with(path: Path, reader: ImageReader) -> MetaTensor:
     Raises:
         ImageError: when the reader fails.
     """
+    # MONAI's `LoadImage` tries one reader after the other, and one that lets a damaged file pass is soon found.
     with _explained(path):
-        # A reader given at run time is the only one tried: among several, one that lets a damaged file pass would be
-        # found.
-        image: MetaTensor = _loader()(str(path), reader=reader)
+        values, meta = reader.get_data(reader.read(str(path)))
+        meta = {**meta, "filename_or_obj": str(path)}
+        whole = MetaTensor.ensure_torch_and_prune_meta(values.astype(np.float32, order="C"), meta)
+        image = cast(MetaTensor, EnsureChannelFirst()(whole))
     if 0 in image.shape:
         raise ImageError(f"{path} has no pixels (size {'x'.join(map(str, image.shape[1:]))}); get a new copy of it.")
     return image
@@ -140,11 +144,6 @@ class ReadImaged(MapTransform):
         return result
 
 
-@lru_cache(maxsize=1)
-def _loader() -> LoadImage:
-    return LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
-
-
 def _volume_reader(path: Path) -> ImageReader:
     if image_suffix(path) in (".nii", ".nii.gz"):
         return NibabelReader(squeeze_non_spatial_dims=True)
@@ -163,19 +162,17 @@ def _explained(path: Path) -> Iterator[None]:
         raise
     except (UnidentifiedImageError, ImageFileError, gzip.BadGzipFile) as error:
         kind = image_suffix(path).removeprefix(".").upper()
-        raise ImageError(
-            f"{path} does not hold a {kind} image, whatever its name says; get a new copy or convert it."
-        ) from error
+        raise ImageError(f"{path} holds no {kind} image that can be recognised; get a new copy of it.") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} has more pixels than Pillow opens at once; cut it into tiles first.") from error
     except Exception as error:
-        # Readers raise anything for damaged files: OSError, SyntaxError, ValueError, EOFError, struct.error,
-        # zlib.error, RuntimeError.
-        cut = isinstance(error, (EOFError, zlib.error)) or "truncat" in str(error).lower()
-        damage = "is cut off or damaged" if cut else f"cannot be decoded ({_first_line(error)})"
+        # Readers raise anything for a damaged file: OSError, SyntaxError, ValueError, EOFError, RuntimeError, ...
+        cut = isinstance(error, (EOFError, zlib.error)) or _CUT.search(str(error))
+        damage = "is cut off or damaged" if cut else f"cannot be decoded ({_reason(error)})"
         raise ImageError(f"{path} {damage}; get a new copy of it.") from error
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")[:120]
+def _reason(error: Exception) -> str:
+    """First line of an error's message that says something; ITK's begin with a place in its source."""
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines() if ".cxx:" not in line]
+    return next((line[:120] for line in lines if line), type(error).__name__)

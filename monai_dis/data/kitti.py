@@ -1,4 +1,4 @@
-"""KITTI semantics: street scenes, vehicles against the rest (H. Alhaija et al., 2018, doi 10.1007/s11263-018-1070-x)."""
+"""KITTI semantics: street scenes, vehicles and the rest (H. Alhaija et al., 2018, doi 10.1007/s11263-018-1070-x)."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def read_label(
 
 
 class LoadLabeld(MapTransform):
-    """Dictionary transform: replace label paths by class indices, as each case's ``label_rule`` says (:func:`read_label`).
+    """Dictionary transform: replace label paths by class indices (:func:`read_label`), by each case's ``label_rule``.
 
     Args:
         keys: keys of the label paths.

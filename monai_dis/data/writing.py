@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import ITKWriter, MetaTensor, NibabelWriter, PILWriter
-from monai.data.image_writer import ImageWriter
 from monai.transforms import MapTransform
 from monai.utils import OptionalImportError
 
@@ -48,10 +47,9 @@ def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str
     small = int(plain.max()) <= _LARGEST_BYTE
     values = plain.cpu().numpy().astype(np.uint8 if small else np.uint16)
     writer, options = _writer(path, values.dtype)
-    writer.set_data_array(values, channel_dim=0, spatial_ndim=len(size))  # type: ignore[no-untyped-call]
-    if not isinstance(writer, PILWriter):
-        affine = meta.get("original_affine", meta["affine"])
-        writer.set_metadata({"affine": affine, "original_affine": affine}, resample=False)
+    # Set as they are: `set_data_array` drops a last axis of one element, and `set_metadata` resamples on the way.
+    writer.data_obj, writer.channel_dim = values[0], None
+    writer.affine = np.asarray(meta.get("original_affine", meta["affine"]), dtype=np.float64)
     try:
         with atomic_path(path) as temporary:
             writer.write(str(temporary), **options)
@@ -96,7 +94,7 @@ class WriteSegmentationd(MapTransform):
         return result
 
 
-def _writer(path: Path, dtype: np.dtype[Any]) -> tuple[ImageWriter, dict[str, Any]]:
+def _writer(path: Path, dtype: np.dtype[Any]) -> tuple[Any, dict[str, Any]]:
     suffix = image_suffix(path)
     if suffix == ".png":
         return PILWriter(output_dtype=dtype, scale=None), {}

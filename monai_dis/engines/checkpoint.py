@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver
 from monai.handlers.checkpoint_loader import CheckpointLoader
-from monai.handlers.checkpoint_saver import CheckpointSaver
 
 __all__ = ["ResumingCheckpoint", "latest_checkpoint"]
 
@@ -19,8 +19,9 @@ _EPOCH = re.compile(r"epoch=(\d+)\.pt$")
 class ResumingCheckpoint:
     """Save everything at the end of each epoch, and begin with the last checkpoint that is there.
 
-    MONAI's saver and loader do the work. A handler of ours joins them because the trainer itself must be saved too (it counts the
-    epochs), and a config cannot name the trainer among the arguments of the trainer's own handlers.
+    A handler of ours around ignite's and MONAI's, for two reasons. The trainer itself must be saved too (it counts the epochs), and a
+    config cannot name the trainer among the arguments of the trainer's own handlers. And MONAI's saver writes in place after it has
+    removed the last checkpoint, so that a run killed at that moment has none; here the one before stays until the new one is whole.
 
     Args:
         folder: where checkpoints go; made when missing.
@@ -40,7 +41,14 @@ class ResumingCheckpoint:
         latest = latest_checkpoint(self.folder)
         if latest is not None:
             CheckpointLoader(str(latest), saved, map_location={"cuda:0": "cpu"}).attach(engine)
-        CheckpointSaver(str(self.folder), saved, save_interval=self.interval, n_saved=1).attach(engine)
+        saver = Checkpoint(
+            saved,
+            DiskSaver(str(self.folder), atomic=True, create_dir=False, require_empty=False),
+            filename_pattern="checkpoint_epoch={global_step}.pt",
+            global_step_transform=lambda trainer, _: trainer.state.epoch,
+            n_saved=2,
+        )
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:

@@ -153,7 +153,9 @@ class Evaluation:
         data: str | Path | Iterable[Mapping[str, Any]], dataset_name: str, split: str
     ) -> list[Mapping[str, Any]]:
         if isinstance(data, (str, Path)):
-            cases = [case for case in read_dataset(dataset_name, data).datalist(split) if "label" in case]
+            cases: list[Mapping[str, Any]] = [
+                case for case in read_dataset(dataset_name, data).datalist(split) if "label" in case
+            ]
         else:
             cases = [{str(key): value for key, value in case.items()} for case in data]
         if not cases:
@@ -165,7 +167,7 @@ class Evaluation:
         row: Row = {"arm": arm, "name": name, "image": str(case["image"])}
         try:
             prediction = predictor(Path(str(case["image"])))
-            label = torch.as_tensor(self._read_label(dict(case))["label"])
+            label = torch.as_tensor(self._read_label(dict(case.items()))["label"])
             row.update(self._metrics(prediction, label, name))
             figures = prediction.statistics
             row.update({key: figures[key] for key in COSTS if key in figures and key != "seconds"})

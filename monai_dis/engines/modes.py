@@ -183,7 +183,7 @@ def describe_transform(transform: Any) -> Any:
     arguments = {
         key.lstrip("_"): _plain(value)
         for key, value in sorted(vars(transform).items() if hasattr(transform, "__dict__") else ())
-        if isinstance(value, (str, int, float, bool, list, tuple, type(None))) and not key.startswith("__")
+        if isinstance(value, (str, int, float, bool, list, tuple)) and not key.startswith("__")
     }
     inner = {
         key: describe_transform(value)
@@ -197,7 +197,8 @@ def describe_transform(transform: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        # What is left to the default says nothing; a report is also read by people.
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, (str, int, float, bool, type(None))):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from monai_dis.errors import ImageError
 
-__all__ = ["NetworkInput", "check_image"]
+__all__ = ["NetworkInput", "check_axes", "check_image"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class NetworkInput:
         return cls()
 
 
-def check_image(image: Tensor, expected: NetworkInput, name: str) -> None:
-    """Refuse an image (C, *spatial) that the network cannot take.
+def check_axes(image: Tensor, expected: NetworkInput, name: str) -> None:
+    """Refuse an image (C, *spatial) of another number of axes than the network's.
 
     Raises:
         ImageError: with what the image has and what the network needs.
@@ -42,12 +42,22 @@ def check_image(image: Tensor, expected: NetworkInput, name: str) -> None:
     dims = image.ndim - 1
     if expected.spatial_dims is not None and dims != expected.spatial_dims:
         raise ImageError(
-            f"{name} has {dims} spatial axes, the bundle's network takes {expected.spatial_dims}; choose a bundle made for it."
+            f"{name} has {dims} spatial axes, the bundle's network takes {expected.spatial_dims}; "
+            "choose a bundle made for such images."
         )
+
+
+def check_image(image: Tensor, expected: NetworkInput, name: str) -> None:
+    """Refuse a prepared image (C, *spatial) that the network cannot take.
+
+    Raises:
+        ImageError: with what the image has and what the network needs.
+    """
+    check_axes(image, expected, name)
     if expected.channels is not None and image.shape[0] != expected.channels:
         raise ImageError(
-            f"{name} has {image.shape[0]} channel{'s' if image.shape[0] != 1 else ''}, the bundle's network takes {expected.channels}; "
-            "convert the image or choose a bundle made for it."
+            f"{name} has {image.shape[0]} channel{'s' if image.shape[0] != 1 else ''}, the bundle's network takes "
+            f"{expected.channels}; convert the image or choose a bundle made for it."
         )
     if not bool(image.isfinite().all()):
         raise ImageError(f"{name} holds values that are not finite numbers; mend the image.")

@@ -18,10 +18,10 @@ from monai.transforms.compose import Compose
 from monai.transforms.utility.array import EnsureChannelFirst
 from torch import Tensor, nn
 
-from monai_dis.data.image_files import check_readable
+from monai_dis.data.images import check_readable
 from monai_dis.engines.device import PeakMemory
 from monai_dis.engines.modes import Runner
-from monai_dis.engines.network_input import NetworkInput, check_image
+from monai_dis.engines.network_input import NetworkInput, check_axes, check_image
 from monai_dis.engines.window_outlines import Box, boxes_of
 from monai_dis.errors import DisError, ImageError
 
@@ -81,7 +81,7 @@ class Predictor:
     Args:
         runner: how the network is run on a prepared image.
         network: for what it takes.
-        preprocessing: reads and prepares; a `Compose` whose first transform reads the file under ``image_key``.
+        preprocessing: reads and prepares; a `Compose` whose first transform reads the file under ``image_key`` (``ReadImaged``).
         postprocessing: brings logits under ``pred_key`` back to the file's grid and makes labels of them.
         device: where the network runs.
         image_key: key of the image.
@@ -128,7 +128,12 @@ class Predictor:
             raw = self._prepare({self.image_key: str(path)}, path, end=1)
         original = _channel_first(raw[self.image_key], path)
         with watch.stage("prepare"):
-            data = self._prepare(raw, path, start=1)
+            try:
+                data = self._prepare(raw, path, start=1)
+            except ImageError:
+                # A volume for a network of pictures stumbles somewhere in the transforms; say why, not where.
+                check_axes(original, self.expected, str(path))
+                raise
             image = data[self.image_key]
             check_image(image, self.expected, str(path))
             batch = image[None].to(self.device)
@@ -161,9 +166,9 @@ class Predictor:
             peak_memory_bytes=memory.bytes(),
         )
 
-    def _prepare(self, data: Mapping[str, Any], path: Path, **part: int) -> dict[str, Any]:
+    def _prepare(self, data: Mapping[str, Any], path: Path, start: int = 0, end: int | None = None) -> dict[str, Any]:
         try:
-            prepared: dict[str, Any] = self.preprocessing(dict(data), **part)
+            prepared: dict[str, Any] = self.preprocessing(dict(data), start=start, end=end)
         except (DisError, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:
@@ -183,8 +188,11 @@ def _channel_first(image: Tensor, path: Path) -> MetaTensor:
     """The image as read, channels first, whether or not the reading transform has seen to that."""
     if not isinstance(image, MetaTensor):
         raise ImageError(
-            f"{path} was read without its geometry; the bundle's first transform must be MONAI's LoadImaged."
+            f"{path} was read without its geometry; the bundle's first transform must be ReadImaged or MONAI's LoadImaged."
         )
-    moved = EnsureChannelFirst(strict_check=False, channel_dim=None)(image)
+    size = [int(n) for n in image.meta["spatial_shape"]]
+    if list(image.shape[1:]) == size and image.ndim > len(size):
+        return image
+    moved = EnsureChannelFirst()(image)
     assert isinstance(moved, MetaTensor)
     return moved

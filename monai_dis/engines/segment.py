@@ -14,7 +14,8 @@ from torch import nn
 
 from monai_dis.bundle.weights import weights_digest
 from monai_dis.data.atomic import atomic_path
-from monai_dis.data.image_files import output_suffix, write_segmentation
+from monai_dis.data.image_files import segmentation_suffix
+from monai_dis.data.writing import write_segmentation
 from monai_dis.engines.device import pick_device
 from monai_dis.engines.modes import describe_transform, make_runner, run_budget
 from monai_dis.engines.output_folder import expand_inputs, name_outputs, prepare_folder, remove_leftovers
@@ -36,7 +37,7 @@ class Segmenter:
     Args:
         network: a `TwoStageNet`, or any network for both stages; with its weights.
         inferer: levels, windows, scores and merging, and the budget that counts when none is given here.
-        preprocessing: first reads the file under ``image_key`` (MONAI's ``LoadImaged``), then prepares it.
+        preprocessing: first reads the file under ``image_key`` (`ReadImaged`, or MONAI's ``LoadImaged``), then prepares it.
         postprocessing: brings the logits under ``pred_key`` back to the file's grid (``Invertd``) and makes labels of them.
         image_files: image files, and folders of them.
         output_dir: folder for results; made when missing.
@@ -147,12 +148,12 @@ class Segmenter:
     def _write(self, prediction: Prediction, file: Path, stem: str, folder: Path) -> Entry:
         from monai_dis.reports.picture import result_picture
 
-        output = folder / f"{stem}_seg{output_suffix(file)}"
+        output = folder / f"{stem}_seg{segmentation_suffix(file)}"
         overlay = folder / f"{stem}_overlay.png"
         labels = prediction.label_map()
         try:
             with prediction.watch.stage("write"):
-                write_segmentation(labels.numpy(), output, like=prediction.image)
+                write_segmentation(labels[None], prediction.image, output)
             with prediction.watch.stage("overlay"):
                 affine = prediction.image.affine.double().cpu().numpy()
                 picture = result_picture(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from monai.bundle.scripts import run as run_bundle
 
-from monai_dis.errors import BundleError, OutputError
+from monai_dis.errors import BundleError, DisError, OutputError
 
 __all__ = ["train_bundle"]
 
@@ -43,6 +43,7 @@ def train_bundle(
     Raises:
         BundleError: when the bundle has no recipe.
         OutputError: when the output folder cannot be written.
+        DataError: when the data cannot be read.
     """
     source, target = Path(bundle), Path(output_dir).absolute()
     if not (source / "configs" / "train.yaml").is_file():
@@ -55,11 +56,18 @@ def train_bundle(
             shutil.copyfile(source / "LICENSE", target / "LICENSE")
     except OSError as error:
         raise OutputError(f"{target} cannot be written ({error.strerror}); choose another output folder.") from error
-    run_bundle(
-        config_file=[str(target / "configs" / "train.yaml")],
-        bundle_root=str(target),
-        data_dir=str(Path(data_dir).absolute()),
-        device=str(device),
-        **dict(overrides or {}),
-    )
+    try:
+        run_bundle(
+            config_file=[str(target / "configs" / "train.yaml")],
+            bundle_root=str(target),
+            data_dir=str(Path(data_dir).absolute()),
+            device=str(device),
+            **dict(overrides or {}),
+        )
+    except RuntimeError as error:
+        # MONAI wraps what an expression raised, once for each recipe and stage; the sentence for the user is inside.
+        root: BaseException | None = error
+        while root is not None and not isinstance(root, DisError):
+            root = root.__cause__ or root.__context__
+        raise root or error from error
     return target / "models" / "model.pt"

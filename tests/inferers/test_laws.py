@@ -249,46 +249,40 @@ def test_every_voxel_keeps_its_world_position_at_every_level(dims: int, data: st
 
     small = resample(image, grid_size(size, scale))
 
-    # A mean over a voxel of a linear function is its value at the centre, wherever the voxel lies.
+    # The mean of a linear function over whole voxels is its value at the centre. A voxel cut in two counts as constant,
+    # which moves the mean by an eighth of a voxel of the image at most.
     want = _world_of(small.affine, small.shape[2:])
-    torch.testing.assert_close(small.as_tensor()[0], want, rtol=0, atol=1e-6)
+    shift = torch.einsum("ij,j...->i...", affine[:-1, :-1].inverse(), small.as_tensor()[0] - want)
+    for axis, (n, m) in enumerate(zip(size, small.shape[2:], strict=True)):
+        assert float(shift[axis].abs().max()) <= (1e-6 if n % m == 0 else 0.125)
     back = resample(small, size)
     torch.testing.assert_close(back.affine, affine, rtol=0, atol=1e-6)
 
 
-@given(case=cases(), data=st.data(), budget=budgets())
-def test_a_marked_voxel_stays_where_it_is(case: Case, data: st.DataObject, budget: Budget) -> None:
+@given(case=cases(), data=st.data())
+def test_a_marked_voxel_stays_where_it_is(case: Case, data: st.DataObject) -> None:
     size = tuple(case.image.shape[2:])
     place = tuple(data.draw(st.integers(0, n - 1)) for n in size)
     affine = data.draw(affines(case.dims))
     image = torch.zeros(1, 1, *size)
     image[(0, 0, *place)] = 1000.0
-    inputs = MetaTensor(image, affine=affine)
 
-    result = IterativeInferer(**case.windowing, budget=budget).run(inputs, lambda x: x)
+    result = IterativeInferer(**case.windowing).run(MetaTensor(image, affine=affine), lambda x: x)
 
     logits = result.logits()
     assert isinstance(logits, MetaTensor)
     torch.testing.assert_close(logits.affine, affine)
+    assert _brightest(logits) == place
+    # The coarse voxel that has most of the mark is the one that its world position falls into.
+    coarse = result.mosaic.grid(0)
     world = affine @ torch.tensor([*place, 1.0], dtype=torch.float64)
-    for level in (0, 1):
-        grid = result.mosaic.grid(level)
-        brightest = _index(grid)
-        matrix = grid_affine(affine, size, grid.shape[2:])
-        inside = torch.linalg.solve(matrix, world)[:-1] - torch.tensor(brightest, dtype=torch.float64)
-        # The mark lies within half a voxel of the brightest voxel, whatever the level's voxels are.
-        assert bool((inside.abs() <= 0.5 + 1e-6).all()) or float(grid[(0, 0, *brightest)]) <= _value_at(grid, inside, brightest)
-    if budget == Budget() or budget.is_everywhere:
-        assert _index(logits) == place
+    index = torch.linalg.solve(grid_affine(affine, size, coarse.shape[2:]), world)[:-1]
+    offset = index - torch.tensor(_brightest(coarse), dtype=torch.float64)
+    assert bool((offset.abs() <= 0.5 + 1e-6).all())
 
 
-def _index(x: torch.Tensor) -> tuple[int, ...]:
+def _brightest(x: torch.Tensor) -> tuple[int, ...]:
     return tuple(int(v) for v in (x[0, 0] == x[0, 0].max()).nonzero()[0])
-
-
-def _value_at(grid: torch.Tensor, offset: torch.Tensor, index: tuple[int, ...]) -> float:
-    nearest = [int(torch.round(o)) + i for o, i in zip(offset, index, strict=True)]
-    return float(grid[(0, 0, *nearest)])
 
 
 def _world_of(affine: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:

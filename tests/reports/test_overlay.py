@@ -12,8 +12,8 @@ BLACK = np.zeros((60, 100, 3), dtype=np.uint8)
 
 
 def rectangle(level: int, top: int, left: int, bottom: int, right: int) -> Outline:
-    t, l, b, r = top - 0.5, left - 0.5, bottom - 0.5, right - 0.5
-    return Outline(level, ((t, l), (t, r), (b, r), (b, l)))
+    first, last, upper, lower = left - 0.5, right - 0.5, top - 0.5, bottom - 0.5
+    return Outline(level, ((upper, first), (upper, last), (lower, last), (lower, first)))
 
 
 def test_nothing_to_show_is_the_image_itself() -> None:

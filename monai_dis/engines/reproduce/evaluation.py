@@ -101,9 +101,9 @@ def _entry(answer: Answer, case: Case) -> dict[str, Any]:
 
 
 def _measures(labels: Tensor, truth: Tensor) -> dict[str, float | None]:
-    values = segmentation_metrics(labels.to(torch.uint8), truth.to(torch.uint8))
+    values = segmentation_metrics(labels.long(), truth.long(), num_classes=2, tolerance=2.0)
     measures = {name: float(values[key]) for key, name in _MEASURES.items()}
-    # JSON has no infinity: a distance to an empty answer is left out.
+    # JSON has no NaN: an empty answer has no distance.
     return {name: value if abs(value) != float("inf") and value == value else None for name, value in measures.items()}
 
 

@@ -38,8 +38,8 @@ class Row:
         number: ``N_p`` or scale.
         label: for people.
         dice: mean of the hard Dice per image.
-        hd95_px: mean of the 95th percentile of the surface distance; over the images where both sides have a surface.
-        surface_dice_2px: mean of the surface Dice at 2 pixels; over the same images.
+        hd95_px: mean of the 95th percentile of the surface distance; over the images where the answer is not empty.
+        surface_dice_2px: mean of the surface Dice at 2 pixels.
         windows: refined windows per image.
         windows_total: windows to choose from.
         operations: multiply-accumulates per image.

@@ -1,0 +1,120 @@
+"""Options that commands share, and what they become: entries of a bundle's config to replace."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Mode(str, Enum):
+    """How an image is segmented."""
+
+    dis = "dis"
+    sliding_window = "sliding-window"
+    coarse = "coarse"
+
+
+class Split(str, Enum):
+    """Which part of a data set is evaluated."""
+
+    val = "val"
+    train = "train"
+    all = "all"
+
+
+class ReproducedSet(str, Enum):
+    """The data sets of the poster."""
+
+    ph2 = "ph2"
+    retina = "retina"
+    kitti = "kitti"
+
+
+BUDGET, WHERE = "Budget (the first that binds; default: the bundle's own)", "Where it runs"
+BundleOption = Annotated[
+    str, typer.Option("--bundle", "-b", help="Name of a bundle that comes with monai-dis, or a bundle's folder.")
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made when missing.")]
+ModeOption = Annotated[
+    Mode,
+    typer.Option(
+        help="[bold]dis[/bold]: refine where it is uncertain. [bold]sliding-window[/bold]: refine everywhere. "
+        "[bold]coarse[/bold]: refine nothing."
+    ),
+]
+WindowsOption = Annotated[
+    int | None, typer.Option(min=0, help="Refine at most this many windows per image.", rich_help_panel=BUDGET)
+]
+CoverageOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Refine at most this share of the image's area.", rich_help_panel=BUDGET),
+]
+OperationsOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Spend at most this share of the operations of one full pass at full resolution, coarse pass included.",
+        rich_help_panel=BUDGET,
+    ),
+]
+OverlapOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=0.95,
+        help="Share of a window that its neighbour covers. Default: the bundle's own; 0.5 for sliding-window.",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, or one GPU of several, such as cuda:1.", rich_help_panel=WHERE)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Replace an entry of the bundle's config, such as inferer::sw_batch_size=8."
+    ),
+]
+
+
+def config_overrides(settings: list[str] | None, **options: Any) -> dict[str, Any]:
+    """Config entries to replace, in plain types: options that were given, and `--set` last."""
+    given: dict[str, Any] = {}
+    for key, value in options.items():
+        if value is None:
+            continue
+        if isinstance(value, list):
+            given[key] = [str(item) if isinstance(item, Path) else item for item in value]
+        else:
+            given[key] = value.value if isinstance(value, Enum) else str(value) if isinstance(value, Path) else value
+    for setting in settings or []:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{setting!r} is not of the form KEY=VALUE", param_hint="--set")
+        given[key] = _plain(text)
+    return given
+
+
+def _plain(text: str) -> Any:
+    """Read a value as YAML does: numbers, true, null, lists; anything else is text."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def read_shares(text: str | None) -> list[float] | None:
+    """Read a list of shares such as ``0.05,0.1``; None stays None."""
+    if text is None:
+        return None
+    try:
+        shares = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        shares = []
+    if not shares or any(not share >= 0 for share in shares):
+        raise typer.BadParameter(f"{text!r} is not a list of shares such as 0.05,0.1,0.2", param_hint="--budgets")
+    return shares

@@ -1,0 +1,144 @@
+"""Stages of a recipe: each once, in order, on from where a killed run was, and weights that fit the pair of networks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from monai_dis.bundle import find_bundle
+from monai_dis.engines.checkpoint import latest_checkpoint
+from monai_dis.engines.recipe import assemble, run_stages, stage_name
+from monai_dis.engines.stage_files import export_weights, with_coarse, write_coarse
+from monai_dis.errors import BundleError, DataError
+
+SMALL = ["--full_size", "[128, 128]", "--steps_per_epoch", "4", "--batch_size", "2", "--workers", "0"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Eight pictures of a bright disc, in the simple layout."""
+    folder = tmp_path / "data"
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:72, :64]
+    for index in range(8):
+        disc = (y - rng.integers(20, 50)) ** 2 + (x - rng.integers(20, 44)) ** 2 < 150
+        for part, values in (("images", 60 + 120 * disc[..., None] + rng.integers(0, 40, (72, 64, 3))), ("masks", disc)):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values.astype(np.uint8)).save(folder / part / f"disc{index}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        pytest.param({"overlay": "coarse", "fold": 0}, "coarse_fold0", id="fold"),
+        pytest.param({"overlay": "coarse"}, "coarse", id="all-cases"),
+        pytest.param({"overlay": "baseline", "scale": 1}, "baseline", id="full-resolution"),
+        pytest.param({"overlay": "baseline", "scale": 4}, "baseline_4", id="quarter"),
+    ],
+)
+def test_stage_names(stage: dict[str, object], name: str) -> None:
+    assert stage_name(stage) == name
+
+
+def test_assembled_weights_load_into_the_pair(tmp_path: Path) -> None:
+    from monai_dis.bundle import load_weights
+    from monai_dis.networks import TwoStageNet
+
+    parts = {name: torch.nn.Conv2d(1, 1, 3) for name in ("coarse", "refine")}
+    for name, module in parts.items():
+        export_weights(module, tmp_path / f"{name}.pt")
+    assemble({name: tmp_path / f"{name}.pt" for name in parts}, tmp_path / "model.pt")
+    pair = load_weights(TwoStageNet(torch.nn.Conv2d(1, 1, 3), torch.nn.Conv2d(1, 1, 3)), tmp_path / "model.pt")
+    assert torch.equal(pair.coarse.weight, parts["coarse"].weight)
+    assert torch.equal(pair.refiner(0).weight, parts["refine"].weight)
+
+
+def test_a_missing_part_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"refine\.pt is missing; run the recipe's stages first"):
+        assemble({"refine": tmp_path / "refine.pt"}, tmp_path / "model.pt")
+
+
+def test_a_stage_without_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"stage coarse needs .*stage\.yaml"):
+        run_stages(tmp_path, [{"overlay": "coarse"}], tmp_path)
+
+
+def test_coarse_answers_are_kept_by_name_and_asked_for(tmp_path: Path) -> None:
+    items = [{"image": torch.full((1, 4, 4), float(i)), "name": f"case{i}"} for i in range(2)]
+    write_coarse(torch.nn.Identity(), items, tmp_path)
+    listed = with_coarse([{"name": "case1"}], tmp_path)
+    assert np.array_equal(np.load(listed[0]["coarse"]), np.ones((1, 4, 4), dtype=np.float32))
+    with pytest.raises(DataError, match="1 of 2 cases have no out-of-fold coarse answer .*first: case9"):
+        with_coarse([{"name": "case0"}, {"name": "case9"}], tmp_path)
+
+
+def test_the_last_epoch_counts(tmp_path: Path) -> None:
+    assert latest_checkpoint(tmp_path) is None
+    for epoch in (9, 10, 2):
+        (tmp_path / f"checkpoint_epoch={epoch}.pt").touch()
+    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint_epoch=10.pt"
+
+
+@pytest.mark.slow
+def test_killed_training_goes_on_from_its_last_epoch(tmp_path: Path, data: Path) -> None:
+    """kill -9 in the middle; the second run begins where the last checkpoint was and finishes."""
+    configs = find_bundle("skin_lesion_dis") / "configs"
+    command = [
+        sys.executable, "-m", "monai.bundle", "run", "--config_file", f"['{configs}/stage.yaml','{configs}/coarse.yaml']",
+        "--data_dir", str(data), "--dataset_name", "folder", "--work_dir", str(tmp_path / "work"), "--epochs", "40", *SMALL,
+    ]  # fmt: skip
+    stage = tmp_path / "work" / "coarse"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen(command, cwd=configs.parent, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while (latest := latest_checkpoint(stage)) is None or int(latest.stem.split("=")[1]) < 2:
+            assert first.poll() is None, "training ended before it was killed"
+            assert time.monotonic() < deadline, "no checkpoint within two minutes"
+            time.sleep(0.05)
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    reached = int(latest_checkpoint(stage).stem.split("=")[1])  # type: ignore[union-attr]
+    assert reached < 40
+
+    command[command.index("--epochs") + 1] = str(reached + 2)
+    second = subprocess.run(command, cwd=configs.parent, env=environment, capture_output=True, text=True, check=True)
+    output = second.stdout + second.stderr
+    assert f"Epoch[{reached + 1}] Complete" in output
+    assert f"Epoch[{reached}] Complete" not in output
+    state = torch.load(tmp_path / "work" / "coarse.pt", weights_only=True)
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+@pytest.mark.slow
+def test_the_whole_recipe_trains_a_bundle_that_segments(tmp_path: Path, data: Path) -> None:
+    """`monai-dis train` on a generated data set, then `monai-dis segment` with what came out."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    program = [sys.executable, "-m", "monai_dis"]
+    trained = tmp_path / "trained"
+    sets = [item for key, value in (("full_size", "[128,128]"), ("epochs", "1"), ("steps_per_epoch", "2"), ("workers", "0"))
+            for item in ("--set", f"{key}={value}")]  # fmt: skip
+    subprocess.run(
+        [*program, "train", "-b", "skin_lesion_dis", "--data", str(data), "--dataset", "folder", "-o", str(trained), *sets],
+        env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert {path.name for path in (trained / "work").glob("*.pt")} == {
+        "coarse_fold0.pt", "coarse_fold1.pt", "coarse_fold2.pt", "coarse.pt", "refine.pt",
+    }  # fmt: skip
+    image = data / "images" / "disc0.png"
+    subprocess.run(
+        [*program, "segment", str(image), "-b", str(trained), "-o", str(tmp_path / "out"), "--windows", "3", "--set", "full_size=[128,128]"],
+        env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert Image.open(tmp_path / "out" / "disc0_seg.png").size == (64, 72)

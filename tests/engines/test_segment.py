@@ -1,0 +1,256 @@
+"""The segmenter on images whose answer is known: geometry, modes, figures, and bad images among good ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from monai_dis.bundle import load_bundle
+from monai_dis.errors import BudgetError, DataError, DisError, ImageError, OutputError
+
+
+def segmenter(bundle: Path, images: list[Path] | Path, output: Path, **overrides: Any) -> Any:
+    files = [str(path) for path in images] if isinstance(images, list) else [str(images)]
+    given = {"image_files": files, "output_dir": str(output), "device": "cpu", **overrides}
+    return load_bundle(bundle, overrides=given).part("evaluator")
+
+
+def entry_of(bundle: Path, image: Path, output: Path, **overrides: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = segmenter(bundle, image, output, **overrides).run()["images"][0]
+    return entry
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+@pytest.mark.parametrize("mode", ["dis", "sliding-window", "coarse"])
+def test_a_bright_disc_is_found_where_it_is(mode: str, tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    entry = entry_of(tiny_bundle, photo, tmp_path / "out", mode=mode)
+    found, truth = pixels(entry["output"]), pixels(photo)[..., 0] > 125
+    assert found.shape == truth.shape == (80, 96)
+    assert set(np.unique(found)) == {0, 1}
+    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    # one eighth of 64 pixels sees the disc with 3 pixels across; full resolution loses only what resizing to 64 x 64 blurs
+    assert dice > (0.98 if mode == "sliding-window" else 0.8)
+
+
+def test_refining_improves_on_the_coarse_answer_and_everywhere_is_the_sliding_window(
+    tiny_bundle: Path, photo: Path, tmp_path: Path
+) -> None:
+    truth = pixels(photo)[..., 0] > 125
+    found = {
+        name: pixels(entry_of(tiny_bundle, photo, tmp_path / name, **overrides)["output"]) > 0
+        for name, overrides in {
+            "coarse": {"mode": "coarse"},
+            "four": {"windows": 4},
+            "everywhere": {"coverage": 1.0},
+            "sliding": {"mode": "sliding-window"},
+        }.items()
+    }
+    wrong = {name: int((answer != truth).sum()) for name, answer in found.items()}
+    assert wrong["coarse"] > wrong["four"] >= wrong["everywhere"]
+    assert np.array_equal(found["everywhere"], found["sliding"])
+
+
+def test_the_report_says_what_was_done(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    with FlopCounterMode(display=False) as counter:
+        report = segmenter(tiny_bundle, photo, tmp_path / "out").run()
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    entry = report["images"][0]
+    assert entry["input"] == str(photo)
+    assert entry["mode"] == "dis"
+    assert (entry["windows_refined"], entry["windows_total"]) == (4, 16)
+    # a 1 x 1 convolution of 3 channels: 3 multiply-accumulates a pixel
+    assert entry["operations"] == 3 * (8 * 8 + 4 * 16 * 16) == counter.get_total_flops() // 2
+    assert entry["operations_full_pass"] == 3 * 64 * 64
+    assert entry["fraction_of_full_pass"] == pytest.approx((8 * 8 + 4 * 16 * 16) / 64**2)
+    assert entry["operations_sliding_window"] == 3 * 7 * 7 * 16 * 16
+    assert entry["sizes"] == {"image": [96, 80], "prepared": [64, 64]}
+    assert entry["peak_memory_bytes"] > 10 * 2**20
+    assert entry["seconds"]["total"] == pytest.approx(
+        sum(v for k, v in entry["seconds"].items() if k != "total"), abs=1e-4
+    )
+    assert {"read", "prepare", "coarse", "score", "select", "gather", "refine", "merge", "finish", "write"} <= set(
+        entry["seconds"]
+    )
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert report["summary"]["done"] == 1
+
+
+def test_a_sliding_window_is_counted_as_it_runs(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    with FlopCounterMode(display=False) as counter:
+        entry = entry_of(tiny_bundle, photo, tmp_path / "out", mode="sliding-window")
+    assert entry["operations"] == counter.get_total_flops() // 2 == 3 * 49 * 256
+    assert entry["fraction_of_sliding_window"] == 1.0
+    assert entry["windows_refined"] == entry["windows_total"] == 49
+
+
+def test_the_coarse_mode_refines_nothing(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    entry = entry_of(tiny_bundle, photo, tmp_path / "out", mode="coarse")
+    assert entry["windows_refined"] == 0
+    assert entry["operations"] == 3 * 8 * 8
+
+
+def test_windows_on_the_overlay_lie_where_the_disc_has_its_border(
+    tiny_bundle: Path, photo: Path, tmp_path: Path
+) -> None:
+    prediction = segmenter(tiny_bundle, photo, tmp_path / "out").predictor(photo)
+    assert len(prediction.boxes) == 4
+    for box in prediction.boxes:
+        (left, top), (right, bottom) = box.low, box.high
+        # 16 of 64 pixels are a quarter of the picture of 96 x 80
+        assert (right - left, bottom - top) == pytest.approx((24, 20))
+        near, far = _distances((left, top, right, bottom), (60, 30))
+        assert near <= 20 <= far
+
+
+def _distances(box: tuple[float, float, float, float], centre: tuple[float, float]) -> tuple[float, float]:
+    left, top, right, bottom = box
+    inside = (np.clip(centre[0], left, right), np.clip(centre[1], top, bottom))
+    corners = [(x, y) for x in (left, right) for y in (top, bottom)]
+    near = float(np.hypot(inside[0] - centre[0], inside[1] - centre[1]))
+    return near, max(float(np.hypot(x - centre[0], y - centre[1])) for x, y in corners)
+
+
+def test_a_conditioned_network_slides_with_our_inferer(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    config = tiny_bundle / "configs" / "inference.yaml"
+    refine = "  refine: {_target_: torch.nn.Conv2d, in_channels: 3, out_channels: 1, kernel_size: 1}"
+    conditioned = (
+        "  refine:\n    _target_: monai_dis.networks.ResidualRefiner\n"
+        "    backbone: {_target_: torch.nn.Conv2d, in_channels: 4, out_channels: 1, kernel_size: 1}\n    channels: 1\n  conditioning: logits"
+    )
+    text = config.read_text().replace(refine, conditioned)
+    config.write_text(
+        text.replace(
+            "network: $dis_bundle.load_weights(@network_def, @bundle_root + '/models/model.pt')",
+            "network: '@network_def'",
+        )
+    )
+    torch.manual_seed(0)
+    entry = entry_of(tiny_bundle, photo, tmp_path / "out", mode="sliding-window")
+    assert entry["windows_refined"] == entry["windows_total"] == 49
+
+
+def test_a_bad_image_does_not_stop_the_others(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    bad, gone = tmp_path / "bad.png", tmp_path / "gone.png"
+    bad.write_bytes(photo.read_bytes()[:200])
+    other = tmp_path / "other.png"
+    other.write_bytes(photo.read_bytes())
+    with pytest.raises(ImageError, match=r"(?s)2 of 4 images could not be segmented.*bad\.png.*gone\.png"):
+        segmenter(tiny_bundle, [photo, bad, gone, other], tmp_path / "out").run()
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert ["error" in entry for entry in report["images"]] == [False, True, True, False]
+    assert report["summary"] | {"done": 2, "failed": 2} == report["summary"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*_seg.png")) == ["disc_seg.png", "other_seg.png"]
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "twin" / "disc.png"
+    twin.parent.mkdir()
+    Image.fromarray(np.zeros((30, 40, 3), dtype=np.uint8)).save(twin)
+    report = segmenter(tiny_bundle, [photo, twin], tmp_path / "out").run()
+    assert [pixels(entry["output"]).shape for entry in report["images"]] == [(80, 96), (30, 40)]
+
+
+def test_a_folder_stands_for_its_images(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("b.png", "a.PNG", "notes.txt", ".hidden.png"):
+        (folder / name).write_bytes(photo.read_bytes())
+    report = segmenter(tiny_bundle, folder, tmp_path / "out").run()
+    assert [Path(entry["input"]).name for entry in report["images"]] == ["a.PNG", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "sentence"),
+    [
+        pytest.param({"mode": "fast"}, DisError, "mode must be one of dis, sliding-window, coarse", id="mode"),
+        pytest.param(
+            {"mode": "coarse", "windows": 3}, BudgetError, "no meaning for the mode coarse", id="budget-without-windows"
+        ),
+        pytest.param(
+            {"operations": -0.1}, BudgetError, "operations must be a finite number of 0 or more", id="negative-budget"
+        ),
+        pytest.param({"overlap": 1.5}, DisError, "overlap must be 0 or more and below 1", id="overlap"),
+        pytest.param({"device": "abacus"}, DisError, "the device 'abacus' is unknown", id="device"),
+        pytest.param({"image_files": []}, DataError, "nothing to segment", id="no-images"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(
+    overrides: dict[str, Any], error: type[Exception], sentence: str, tiny_bundle: Path, photo: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=sentence):
+        segmenter(tiny_bundle, photo, tmp_path / "out", **overrides).run()
+
+
+def test_a_window_larger_than_the_image_is_padded(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    entry = entry_of(tiny_bundle, photo, tmp_path / "out", **{"inferer::roi_size": [100, 100]})
+    assert (entry["windows_refined"], entry["windows_total"]) == (1, 1)
+    assert pixels(entry["output"]).sum() > 1000
+
+
+def test_a_file_where_the_folder_should_be(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(OutputError, match="a file of that name is in the way"):
+        segmenter(tiny_bundle, photo, tmp_path / "out").run()
+
+
+def volume_bundle(bundle: Path) -> Path:
+    """The bundle for volumes of one channel, softmax over background, middle and bright."""
+    config = bundle / "configs" / "inference.yaml"
+    text = config.read_text()
+    for old, new in {
+        "torch.nn.Conv2d, in_channels: 3, out_channels: 1": "torch.nn.Conv3d, in_channels: 1, out_channels: 3",
+        "  - {_target_: Resized, keys: image, spatial_size: [64, 64], mode: bilinear}\n": "  - {_target_: Orientationd, keys: image, axcodes: RAS, labels: null}\n",
+        "roi_size: [16, 16]": "roi_size: [8, 8, 8]",
+        "levels: [8, 1]": "levels: [2, 1]",
+        "keys: pred, sigmoid: true": "keys: pred, softmax: true",
+        "threshold: 0.5": "argmax: true",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    config.write_text(text)
+    # classes by brightness b in [0, 1]: 0, 40 b - 10, 80 b - 40: borders at 1/4 and 3/4
+    weight, bias = torch.tensor([0.0, 40.0, 80.0]).reshape(3, 1, 1, 1, 1), torch.tensor([0.0, -10.0, -40.0])
+    torch.save(
+        {f"{s}.{n}": v for s in ("coarse", "refine") for n, v in (("weight", weight), ("bias", bias))},
+        bundle / "models" / "model.pt",
+    )
+    return bundle
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_volume_keeps_its_geometry_and_its_classes(flip: bool, tiny_bundle: Path, tmp_path: Path) -> None:
+    image = np.zeros((30, 24, 21), dtype=np.float32)
+    image[3:13, 4:12, 5:14] = 128
+    image[6:10, 6:10, 8:12] = 255
+    affine = (
+        np.array([[0, 0, -2.5, 40], [1.5, 0, 0, -10], [0, -1, 0, 7], [0, 0, 0, 1.0]])
+        if flip
+        else np.diag([1, 1.5, 2.5, 1.0])
+    )
+    path = tmp_path / "scan.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(image, affine), path)
+    entry = entry_of(volume_bundle(tiny_bundle), path, tmp_path / "out", windows=1000)
+    assert Path(entry["output"]).name == "scan_seg.nii.gz"
+    answer = nibabel.load(entry["output"])
+    assert np.allclose(answer.affine, affine, atol=1e-4)
+    assert np.array_equal(np.asarray(answer.dataobj).astype(int), np.digitize(image, [64, 192]))
+    assert Path(entry["overlay"]).is_file()
+
+
+def test_a_volume_for_a_network_of_pictures_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scan.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8), dtype=np.float32), np.eye(4)), path)
+    with pytest.raises(ImageError, match=r"scan\.nii\.gz has 3 spatial axes"):
+        segmenter(tiny_bundle, path, tmp_path / "out").run()
