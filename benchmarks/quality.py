@@ -2,9 +2,9 @@
 
     python benchmarks/quality.py --bundle skin_lesion_dis --data DATA --work WORK [--poster REPRODUCED/results.json]
 
-DATA is the data set, WORK the folder in which the bundle's stages were trained (``coarse``, ``refine`` and the ``baseline`` stages). Every arm
-segments the validation images, which no network saw, one after the other in one process; metrics are taken on the images' own grid. Writes
-``docs/results.json`` and ``docs/curve.png``, and the table of ``docs/README.md`` between its marks.
+DATA is the data set, WORK the folder in which the bundle's stages were trained (``coarse``, ``refine`` and the ``baseline``
+stages). Every arm segments the validation images, which no network saw, one after the other in one process; metrics are taken on
+the images' own grid. Writes ``docs/results.json`` and ``docs/curve.png``, and the table of ``docs/README.md`` between its marks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def _poster(path: Path, full: float) -> list[Arm]:
 
 
 def _largest_step_down(dice: list[float]) -> float:
-    return max((max(0.0, a - b) for a, b in zip(dice, dice[1:], strict=False)), default=0.0)
+    return max((max(0.0, a - b) for a, b in pairwise(dice)), default=0.0)
 
 
 def _draw(path: Path, arms: list[Arm]) -> None:

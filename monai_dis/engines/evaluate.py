@@ -23,6 +23,7 @@ from monai_dis.engines.output_folder import prepare_folder
 from monai_dis.engines.prediction import Prediction, Predictor
 from monai_dis.errors import DataError, DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
+from monai_dis.inferers.grid import spacing_mm_of
 from monai_dis.metrics import segmentation_metrics
 
 __all__ = ["Evaluation"]
@@ -62,7 +63,7 @@ class Evaluation:
         overlap: share of a window that its neighbour covers.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or a device.
         label_names: names of the classes by index.
-        tolerance: of the surface Dice, in pixels, or millimetres where the image has a spacing.
+        tolerance: of the surface Dice, in millimetres; in pixels for pictures, which have no spacing.
         image_key: key of the image in the transforms.
         pred_key: key of the answer in the transforms.
         on_image: called after each image with how many are done, of how many, and the row.
@@ -175,15 +176,23 @@ class Evaluation:
             row.update({f"seconds_{stage}": round(value, 6) for stage, value in prediction.watch.seconds.items()})
         except DisError as error:
             row["error"] = str(error)
+        except Exception as error:  # one strange file must not cost a night's work
+            logger.debug("unexpected error on %s", name, exc_info=True)
+            row["error"] = f"{name} could not be evaluated ({type(error).__name__}: {error})"
         return row
 
     def _metrics(self, prediction: Prediction, label: torch.Tensor, name: str) -> dict[str, float]:
-        if label.shape[1:] != prediction.labels.shape[1:]:
-            raise ImageError(
-                f"the label of {name} has size {tuple(label.shape[1:])}, its image {tuple(prediction.labels.shape[1:])}."
+        found = prediction.label_map()
+        if label.shape[1:] != found.shape:
+            raise ImageError(f"the label of {name} has size {tuple(label.shape[1:])}, its image {tuple(found.shape)}.")
+        highest = int(label.max())
+        if highest >= prediction.num_classes:
+            raise DataError(
+                f"the label of {name} holds class {highest}, the bundle knows 0 to {prediction.num_classes - 1}; "
+                "convert the labels or choose another bundle."
             )
-        metrics: dict[str, float] = segmentation_metrics(prediction.labels, label)
-        return metrics
+        spacing = spacing_mm_of(prediction.image[None], found.ndim)
+        return segmentation_metrics(found, label[0], prediction.num_classes, spacing=spacing, tolerance=self.tolerance)
 
     def _results(self, rows: Sequence[Row]) -> dict[str, Any]:
         arms = []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from monai_dis.data.atomic import TEMPORARY_PREFIX
 from monai_dis.data.image_files import IMAGE_SUFFIXES, image_stem, list_images
+from monai_dis.engines.run_report import absolute
 from monai_dis.errors import DataError, OutputError
 
 __all__ = ["expand_inputs", "name_outputs", "prepare_folder", "remove_leftovers"]
@@ -60,7 +61,10 @@ def expand_inputs(inputs: Iterable[str | Path]) -> list[Path]:
         files.extend(found)
     if not files:
         raise DataError("there is nothing to segment: give one image file or folder at least.")
-    return list(dict.fromkeys(files))
+    once: dict[Path, Path] = {}
+    for file in files:
+        once.setdefault(absolute(file), file)
+    return list(once.values())
 
 
 def name_outputs(files: Sequence[Path], taken: Mapping[Path, str], reserved: Collection[str] = ()) -> dict[Path, str]:

@@ -51,6 +51,7 @@ class Prediction:
 
     Attributes:
         labels: (C or 1, *spatial) on the grid of the file: class indices, or 0 and 1 for each overlapping class.
+        num_classes: with the background.
         image: (C, *spatial) as read from the file.
         prepared_size: spatial size that the inferer saw.
         statistics: what the inferer says of its run, in plain JSON types.
@@ -60,6 +61,7 @@ class Prediction:
     """
 
     labels: Tensor
+    num_classes: int
     image: MetaTensor
     prepared_size: tuple[int, ...]
     statistics: Mapping[str, Any]
@@ -158,6 +160,8 @@ class Predictor:
         boxes = boxes_of(statistics["windows"], image, original)
         return Prediction(
             labels=labels.as_tensor() if isinstance(labels, MetaTensor) else labels,
+            # One channel is foreground against background, as is each of several overlapping classes.
+            num_classes=labels.shape[0] + 1 if labels.shape[0] == answer.shape[1] else int(answer.shape[1]),
             image=original,
             prepared_size=tuple(int(n) for n in image.shape[1:]),
             statistics=statistics,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,17 @@ from typing import Any
 from monai_dis.data.atomic import atomic_path
 from monai_dis.errors import OutputError
 
-__all__ = ["RunReport", "fingerprint", "settings_digest"]
+__all__ = ["RunReport", "absolute", "fingerprint", "settings_digest"]
 
 REPORT_NAME = "report.json"
 _FORMAT = 1
 
 Entry = dict[str, Any]
+
+
+def absolute(path: Path) -> Path:
+    """One path for one file: absolute, without ``..``; links are not followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - `Path.absolute` keeps `..`
 
 
 def fingerprint(path: Path) -> dict[str, int]:
@@ -73,7 +79,7 @@ class RunReport:
         digest = settings_digest(self.settings)
         for entry in self.earlier:
             source = entry["source"]
-            if Path(source["path"]) == image.absolute() and source["settings"] == digest:
+            if Path(source["path"]) == absolute(image) and source["settings"] == digest:
                 try:
                     unchanged = fingerprint(image) == {key: source[key] for key in ("bytes", "modified_ns")}
                 except (OSError, KeyError):
@@ -83,12 +89,12 @@ class RunReport:
 
     def add(self, image: Path, stem: str, entry: Entry) -> None:
         """Enter an image in place of what earlier runs said of it, and rewrite the file."""
-        absolute = image.absolute()
-        source: dict[str, Any] = {"path": str(absolute), "stem": stem, "settings": settings_digest(self.settings)}
+        path = absolute(image)
+        source: dict[str, Any] = {"path": str(path), "stem": stem, "settings": settings_digest(self.settings)}
         if "error" not in entry:
             source.update(fingerprint(image))
         self.images.append({**entry, "source": source})
-        self.earlier = [old for old in self.earlier if Path(old["source"]["path"]) != absolute]
+        self.earlier = [old for old in self.earlier if Path(old["source"]["path"]) != path]
         self.write()
 
     def write(self) -> None:

@@ -20,7 +20,7 @@ from monai_dis.engines.device import pick_device
 from monai_dis.engines.modes import describe_transform, make_runner, run_budget
 from monai_dis.engines.output_folder import expand_inputs, name_outputs, prepare_folder, remove_leftovers
 from monai_dis.engines.prediction import Prediction, Predictor
-from monai_dis.engines.run_report import RunReport
+from monai_dis.engines.run_report import RunReport, absolute
 from monai_dis.errors import DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 
@@ -29,6 +29,7 @@ __all__ = ["Segmenter"]
 logger = logging.getLogger(__name__)
 
 Entry = dict[str, Any]
+SMALLEST_PICTURE = 640  # pixels: an overlay's lines and legend cannot be read on less
 
 
 class Segmenter:
@@ -162,6 +163,7 @@ class Segmenter:
                     prediction.boxes,
                     affine,
                     class_names=self.label_names,
+                    min_side=SMALLEST_PICTURE,
                 )
                 with atomic_path(overlay) as temporary:
                     picture.save(temporary)
@@ -189,7 +191,7 @@ class Segmenter:
 def _stems_in_use(report: RunReport, files: list[Path]) -> tuple[dict[Path, str], set[str]]:
     """Stems that images of this run had before, and those of earlier results that stay."""
     stems = report.stems()
-    ours = {file: stems[file.absolute()] for file in files if file.absolute() in stems}
+    ours = {file: stems[absolute(file)] for file in files if absolute(file) in stems}
     return ours, set(stems.values()) - set(ours.values())
 
 

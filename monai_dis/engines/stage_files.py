@@ -16,7 +16,9 @@ from monai_dis.errors import DataError
 __all__ = ["export_weights", "with_coarse", "write_coarse"]
 
 def export_weights(network: nn.Module, path: str | Path) -> None:
-    """Write a plain state dict, which ``torch.load(weights_only=True)`` reads."""
+    """Write a plain state dict, which ``torch.load(weights_only=True)`` reads; in a distributed run the first process does."""
+    if not _is_first():
+        return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with atomic_path(Path(path)) as temporary:
@@ -32,6 +34,8 @@ def write_coarse(network: nn.Module, items: Iterable[Mapping[str, Any]], folder:
         folder: where the files go; made when missing.
         device: where the network runs.
     """
+    if not _is_first():
+        return
     Path(folder).mkdir(parents=True, exist_ok=True)
     network.eval().to(device)
     with torch.no_grad():
@@ -55,3 +59,8 @@ def with_coarse(datalist: Iterable[Mapping[str, Any]], folder: str | Path) -> li
             "train the coarse folds first, or run the whole recipe with `monai-dis train`."
         )
     return items
+
+
+def _is_first() -> bool:
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not distributed or torch.distributed.get_rank() == 0

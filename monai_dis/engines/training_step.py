@@ -42,6 +42,7 @@ class TrainingStep:
         self.clip_gradient = clip_gradient
 
     def __call__(self, engine: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Train on one batch; returns MONAI's output: image, label, pred (B, C, *spatial) and loss."""
         device = engine.state.device
         image, label = batch[Keys.IMAGE].to(device), batch[Keys.LABEL].to(device)
         inputs = [image]

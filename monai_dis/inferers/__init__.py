@@ -5,12 +5,16 @@ from __future__ import annotations
 from monai_dis.inferers.budget import Budget
 from monai_dis.inferers.inferer import IterativeInferer, iterative_inference
 from monai_dis.inferers.level import Level
+from monai_dis.inferers.merger import DisMerger
 from monai_dis.inferers.mosaic import Layer, Mosaic
 from monai_dis.inferers.result import IterativeResult
+from monai_dis.inferers.splitter import DisSplitter
 from monai_dis.inferers.statistics import Statistics, WindowRecord
 
 __all__ = [
     "Budget",
+    "DisMerger",
+    "DisSplitter",
     "IterativeInferer",
     "IterativeResult",
     "Layer",

@@ -23,7 +23,8 @@ class Budget:
             each time; 1 or more is no limit.
         operations: share of one full pass of the finest refine network over the image at full resolution without
             overlap; the coarse pass is paid from it too. May exceed 1 (overlapping windows cost more than one pass).
-        min_score: windows scoring below are not refined; a higher score is more uncertain.
+        min_score: windows scoring below are not refined; a higher score is more uncertain, from 0 to 1 (means and largest
+            values), 0 to 0.5 (the poster's score) or 0 to the number of voxels (sums).
 
     Raises:
         BudgetError: when a limit is negative or not a number.

@@ -6,6 +6,8 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*spatial
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +17,17 @@ from torch import Tensor
 
 from monai_dis.errors import LevelError
 from monai_dis.inferers.budget import Budget
-from monai_dis.inferers.level import AGGREGATES, MERGES, MODES, SCORES, SELECTIONS, Level, check_choice, check_overlap
+from monai_dis.inferers.level import (
+    AGGREGATES,
+    MERGES,
+    MODES,
+    SCORES,
+    SELECTIONS,
+    Level,
+    check_choice,
+    check_overlap,
+    check_roi_size,
+)
 from monai_dis.inferers.plan import Settings
 from monai_dis.inferers.result import IterativeResult
 from monai_dis.inferers.run import run_levels
@@ -97,6 +109,7 @@ class IterativeInferer(Inferer):
             ("merge", merge, MERGES),
         ):
             check_choice(name, value, choices)
+        check_roi_size(roi_size)
         check_overlap(overlap)
         if isinstance(sw_batch_size, bool) or int(sw_batch_size) != sw_batch_size or sw_batch_size < 1:
             raise LevelError(f"sw_batch_size must be a whole number of 1 or more, got {sw_batch_size!r}.")
@@ -122,6 +135,22 @@ class IterativeInferer(Inferer):
             selection=selection,
             merge=merge,
         )
+
+    @property
+    def budget(self) -> Budget:
+        """The limits of a run, per image."""
+        return self.settings.budget
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels of a run, coarse to fine."""
+        return self.settings.levels
+
+    def with_budget(self, budget: Budget | Mapping[str, float | None] | None) -> IterativeInferer:
+        """The same inferer with another budget, for curves of quality against cost."""
+        other = copy(self)
+        other.settings = replace(self.settings, budget=Budget.of(budget))
+        return other
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Segment a batch of images.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +13,17 @@ from monai_dis.errors import LevelError
 from monai_dis.inferers.budget import Budget
 from monai_dis.inferers.grid import grid_size, scale_from_spacing
 
-__all__ = ["AGGREGATES", "MERGES", "MODES", "SCORES", "SELECTIONS", "Level", "check_choice", "check_overlap"]
+__all__ = [
+    "AGGREGATES",
+    "MERGES",
+    "MODES",
+    "SCORES",
+    "SELECTIONS",
+    "Level",
+    "check_choice",
+    "check_overlap",
+    "check_roi_size",
+]
 
 SELECTIONS = ("coverage", "ranked")
 SCORES = ("entropy", "margin", "least_confidence", "poster")
@@ -73,6 +84,8 @@ class Level:
             self._check_numbers(name)
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
+        if self.roi_size is not None:
+            check_roi_size(self.roi_size)
         if self.overlap is not None:
             check_overlap(self.overlap)
         halos = (self.halo,) if isinstance(self.halo, int) else tuple(self.halo)
@@ -137,6 +150,17 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """
     if value is not None and value not in choices:
         raise LevelError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def check_roi_size(roi_size: Sequence[int | None] | int) -> None:
+    """Refuse a window size that is not made of whole numbers.
+
+    Raises:
+        LevelError: with the value.
+    """
+    entries: Sequence[Any] = roi_size if isinstance(roi_size, (list, tuple)) else (roi_size,)
+    if not entries or any(n is not None and (isinstance(n, bool) or not isinstance(n, Integral)) for n in entries):
+        raise LevelError(f"roi_size must be a whole number, or one per axis (-1 for the whole axis), got {roi_size!r}.")
 
 
 def check_overlap(overlap: float | Sequence[float]) -> None:

@@ -51,6 +51,7 @@ class Layer:
     images: list[int] = field(default_factory=list, init=False)
     corners: list[tuple[int, ...]] = field(default_factory=list, init=False)
     logits: list[Tensor] = field(default_factory=list, init=False)
+    _corners: np.ndarray = field(default_factory=lambda: np.zeros(0), init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -59,7 +60,9 @@ class Layer:
         """The windows that meet a region, in the order they were added; ``image`` alone counts as index 0."""
         if not self.images:
             return
-        corners = np.asarray(self.corners)
+        if len(self._corners) != len(self.corners):
+            self._corners = np.asarray(self.corners)
+        corners = self._corners
         meets = ((corners < np.asarray(stop)) & (corners + np.asarray(self.roi) > np.asarray(start))).all(axis=1)
         for k in np.flatnonzero(meets):
             if image is None or self.images[k] == image:
@@ -249,6 +252,10 @@ class Mosaic:
             before = first - (part.start - 2 * r)
             inside.append(slice(before, before + last - first))
         mask = self.covered(level, tuple(grown), image=image)
+        if bool(mask.all()):
+            return torch.ones(
+                (mask.shape[0], 1, *[p.stop - p.start for p in region]), dtype=self.coarse.dtype, device=mask.device
+            )
         size = [p.stop - p.start + 4 * r for p, r in zip(region, radius, strict=True)]
         padded = torch.ones((mask.shape[0], 1, *size), dtype=torch.bool, device=mask.device)
         padded[spatial(inside)] = mask

@@ -96,7 +96,13 @@ def _run_on_fakes(
 ) -> Preview | None:
     plain = getattr(network, "_orig_mod", network)  # a compiled module hides its operations from the counter
     counter = FlopCounterMode(display=False)
-    with _disable_current_modes(), _quiet(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+    with (
+        _kept_buffers(plain),
+        _disable_current_modes(),
+        _quiet(),
+        FakeTensorMode(allow_non_fake_inputs=True),
+        torch.no_grad(),
+    ):
         fakes = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in inputs]
         try:
             with counter:
@@ -111,9 +117,28 @@ def _run_on_zeros(
 ) -> Preview:
     devices = sorted({x.device.index or 0 for x in inputs if x.device.type == "cuda"})
     counter = FlopCounterMode(display=False)
-    with _disable_current_modes(), torch.no_grad(), torch.random.fork_rng(devices=devices), counter:
+    with (
+        _kept_buffers(network),
+        _disable_current_modes(),
+        torch.no_grad(),
+        torch.random.fork_rng(devices=devices),
+        counter,
+    ):
         answer = network(*[torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in inputs], *args, **kwargs)
     return Preview(int(counter.get_total_flops()) // 2, _shapes(answer))
+
+
+@contextmanager
+def _kept_buffers(network: Callable[..., Any]) -> Iterator[None]:
+    """Put buffers back: a batch norm in training counts its batches in one, on fake input too."""
+    buffers = list(network.buffers()) if isinstance(network, torch.nn.Module) and network.training else []
+    before = [b.clone() for b in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
 
 
 @contextmanager

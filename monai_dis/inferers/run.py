@@ -26,7 +26,7 @@ from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.statistics import Stopwatch, WindowRecord
 from monai_dis.inferers.windows import window_grid
 
-__all__ = ["run_levels"]
+__all__ = ["run_levels", "score_level"]
 
 
 def run_levels(
@@ -71,7 +71,7 @@ def run_levels(
         if all(limit == 0 for limit in limits):
             continue
         with watch.stage("score"):
-            scores = _score(mosaics[0], plan, score_size)
+            scores = score_level(mosaics[0], plan, score_size)
         with watch.stage("select"):
             floor = _floor(settings, plan)
             picks = [
@@ -155,7 +155,8 @@ def _floor(settings: Settings, plan: SparsePlan) -> float | None:
     return max(floors) if floors else None
 
 
-def _score(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...]) -> WindowScores:
+def score_level(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...]) -> WindowScores:
+    """Score the candidates of a level on the answer of the level below, computed on a grid of ``size``."""
     below = plan.index - 1
     if plan.score == "poster":
         p = probabilities(mosaic.on(size, below), mosaic.activation).nan_to_num(nan=0.5)

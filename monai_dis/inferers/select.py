@@ -73,10 +73,7 @@ def _coverage(scores: WindowScores, image: int, most: int, min_score: float | No
         chosen.append(best)
         gains.append(float(flat[best]))
         taken[best] = True
-        flat[best] = -1.0
-        _take(scores, image, np.unravel_index(best, gain.shape), cells, gain)
-        # Candidates chosen before stay out of the race whatever their rescoring says.
-        flat[chosen] = -1.0
+        _take(scores, image, np.unravel_index(best, gain.shape), cells, gain, taken.reshape(gain.shape))
     if len(chosen) < most and (min_score is None or min_score <= 0):
         rest = np.flatnonzero(~taken)
         rest = rest[np.argsort(-scores.score[image].reshape(-1)[rest], kind="stable")][: most - len(chosen)]
@@ -85,7 +82,9 @@ def _coverage(scores: WindowScores, image: int, most: int, min_score: float | No
     return np.asarray(chosen, dtype=np.int64), np.asarray(gains, dtype=np.float32)
 
 
-def _take(scores: WindowScores, image: int, choice: Sequence[Any], cells: np.ndarray, gain: np.ndarray) -> None:
+def _take(
+    scores: WindowScores, image: int, choice: Sequence[Any], cells: np.ndarray, gain: np.ndarray, taken: np.ndarray
+) -> None:
     """Empty the cells of a chosen window and score its neighbours again, in place; nobody else is touched."""
     layout = scores.layout
     block, part, low, high = [], [], [], []
@@ -106,4 +105,5 @@ def _take(scores: WindowScores, image: int, choice: Sequence[Any], cells: np.nda
         left = left / scores.norm[where]
         if scores.reduce == "share":
             left = left * scores.score[image][where]
-    gain[where] = left.astype(np.float32)
+    # Candidates chosen before stay out of the race.
+    gain[where] = np.where(taken[where], np.float32(-1), left.astype(np.float32))

@@ -57,6 +57,7 @@ def draw_curves(
     # The object interface needs no display and leaves a caller's own pyplot figures and backend alone.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -69,10 +70,15 @@ def draw_curves(
         line = "none" if curve.style == "points" else "-"
         marker = "D" if curve.style == "points" else "o"
         axes.plot(curve.x, curve.y, color=color, linestyle=line, marker=marker, markersize=5, label=curve.label)
+        # Every second curve has its notes below, so that those of neighbours stay legible.
+        place = (4, 5) if number % 2 == 0 else (4, -11)
         for x, y, note in zip(curve.x, curve.y, curve.notes, strict=False):
-            axes.annotate(note, (x, y), textcoords="offset points", xytext=(4, 5), fontsize=7, color=color)
+            axes.annotate(note, (x, y), textcoords="offset points", xytext=place, fontsize=7, color=color)
     if log_x:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     if x_ticks:
         axes.set_xticks(list(x_ticks), [f"{tick:g}" for tick in x_ticks])
         axes.set_xticks([], minor=True)

@@ -41,6 +41,7 @@ def draw_overlay(
     class_names: Mapping[int, str] | None = None,
     pixel_aspect: float = 1.0,
     max_side: int = 1600,
+    min_side: int = 0,
 ) -> Image.Image:
     """Draw a segmentation and its refined windows over an image, with a legend below.
 
@@ -51,18 +52,17 @@ def draw_overlay(
         class_names: names for the legend, by class index.
         pixel_aspect: height of a pixel divided by its width.
         max_side: pictures larger than this are shrunk to it.
+        min_side: pictures smaller than this are enlarged to it.
 
     Returns:
         An RGB picture of the image's aspect, with the legend under it.
     """
     height, width = labels.shape
     tall = height * pixel_aspect
-    shrink = min(1.0, max_side / max(tall, width))
-    size = (max(1, round(width * shrink)), max(1, round(tall * shrink)))
+    zoom = min(max_side / max(tall, width), max(1.0, min_side / max(tall, width)))
+    size = (max(1, round(width * zoom)), max(1, round(tall * zoom)))
 
-    base = Image.fromarray(_to_rgb(image)).resize(
-        size, Image.Resampling.BOX if shrink < 1 else Image.Resampling.BILINEAR
-    )
+    base = Image.fromarray(_to_rgb(image)).resize(size, Image.Resampling.BOX if zoom < 1 else Image.Resampling.BILINEAR)
     canvas = np.asarray(base, dtype=np.float32)
     present = [int(c) for c in np.unique(labels) if c > 0]
     for index in present:

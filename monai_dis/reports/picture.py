@@ -40,6 +40,7 @@ def result_picture(
     *,
     class_names: Mapping[int, str] | None = None,
     max_side: int = 1600,
+    min_side: int = 0,
 ) -> Image.Image:
     """Draw a result.
 
@@ -52,15 +53,18 @@ def result_picture(
         boxes: refined windows.
         affine: (D + 1, D + 1) voxel-to-world matrix, RAS millimetres.
         class_names: names by class index, for the legend.
-        max_side: largest side of the picture in pixels.
+        max_side: pictures whose longer side has more pixels are shrunk to it.
+        min_side: pictures whose longer side has fewer pixels are enlarged to it.
 
     Returns:
         An RGB picture.
     """
     if labels.ndim == 2:
         outlines = [Outline(box.level, _polygon(box.corners)) for box in boxes]
-        return draw_overlay(_colours(image), labels.T, outlines, class_names=class_names, max_side=max_side)
-    return _slice_picture(image, labels, boxes, affine, class_names, max_side)
+        return draw_overlay(
+            _colours(image), labels.T, outlines, class_names=class_names, max_side=max_side, min_side=min_side
+        )
+    return _slice_picture(image, labels, boxes, affine, class_names, max_side, min_side)
 
 
 def _colours(image: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -82,6 +86,7 @@ def _slice_picture(
     affine: FloatArray,
     class_names: Mapping[int, str] | None,
     max_side: int,
+    min_side: int,
 ) -> Image.Image:
     world = affine[:3, :3]
     spacing = np.maximum(np.linalg.norm(world, axis=0), 1e-6)
@@ -104,6 +109,7 @@ def _slice_picture(
         class_names=class_names,
         pixel_aspect=aspect,
         max_side=max_side,
+        min_side=min_side,
     )
 
 

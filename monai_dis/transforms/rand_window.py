@@ -83,6 +83,7 @@ class RandWindowd(Randomizable, MapTransform):
         self.padding_mode = padding_mode
 
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
+        """Draw ``num_samples`` windows of an item."""
         item = dict(data)
         weights = self._centre_weights(item)
         return [self._window(item, weights) for _ in range(self.num_samples)]

@@ -25,6 +25,7 @@ class ResampleToGridd(MapTransform):
         self.scale = scale
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Resample the keys of an item."""
         item = dict(data)
         for key in self.key_iterator(item):
             image = item[key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -50,18 +51,14 @@ def test_monai_bundle_run_does_the_same(tiny_bundle: Path, photo: Path, tmp_path
 @pytest.mark.slow
 @pytest.mark.skipif(not (CLONE / "setup.py").is_file(), reason="needs a clone to build a wheel from")
 def test_a_wheel_carries_the_bundles_and_finds_them_by_name(tmp_path: Path) -> None:
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        str(CLONE),
-        "--no-deps",
-        "--no-build-isolation",
-        "--quiet",
-        "--wheel-dir",
-        str(tmp_path),
-    ]
+    source = tmp_path / "source"  # a build leaves folders beside what it builds
+    source.mkdir()
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(CLONE / name, source)
+    for name in ("monai_dis", "bundles"):
+        shutil.copytree(CLONE / name, source / name)
+    build = [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--no-build-isolation", "--quiet"]
+    build += ["--wheel-dir", str(tmp_path)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("monai_dis-*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -78,7 +78,7 @@ def test_coarse_answers_are_kept_by_name_and_asked_for(tmp_path: Path) -> None:
     write_coarse(torch.nn.Identity(), items, tmp_path)
     listed = with_coarse([{"name": "case1"}], tmp_path)
     assert np.array_equal(np.load(listed[0]["coarse"]), np.ones((1, 4, 4), dtype=np.float32))
-    with pytest.raises(DataError, match="1 of 2 cases have no out-of-fold coarse answer .*first: case9"):
+    with pytest.raises(DataError, match=r"1 of 2 cases have no out-of-fold coarse answer .*first: case9"):
         with_coarse([{"name": "case0"}, {"name": "case9"}], tmp_path)
 
 
@@ -91,7 +91,7 @@ def test_the_last_epoch_counts(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_training_goes_on_from_its_last_epoch(tmp_path: Path, data: Path) -> None:
-    """kill -9 in the middle; the second run begins where the last checkpoint was and finishes."""
+    """Kill -9 in the middle; the second run begins where the last checkpoint was and finishes."""
     configs = find_bundle("skin_lesion_dis") / "configs"
     command = [
         sys.executable, "-m", "monai.bundle", "run", "--config_file", f"['{configs}/stage.yaml','{configs}/coarse.yaml']",
@@ -99,7 +99,8 @@ def test_killed_training_goes_on_from_its_last_epoch(tmp_path: Path, data: Path)
     ]  # fmt: skip
     stage = tmp_path / "work" / "coarse"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    first = subprocess.Popen(command, cwd=configs.parent, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(command, cwd=configs.parent, env=environment, **quiet)
     try:
         deadline = time.monotonic() + 120
         while (latest := latest_checkpoint(stage)) is None or int(latest.stem.split("=")[1]) < 2:
@@ -138,7 +139,23 @@ def test_the_whole_recipe_trains_a_bundle_that_segments(tmp_path: Path, data: Pa
     }  # fmt: skip
     image = data / "images" / "disc0.png"
     subprocess.run(
-        [*program, "segment", str(image), "-b", str(trained), "-o", str(tmp_path / "out"), "--windows", "3", "--set", "full_size=[128,128]"],
+        [*program, "segment", str(image), "-b", str(trained), "-o", str(tmp_path / "out"), "--windows", "3", *sets[:2]],
         env=environment, check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert Image.open(tmp_path / "out" / "disc0_seg.png").size == (64, 72)
+
+
+@pytest.mark.slow
+def test_a_stage_runs_on_several_processes(tmp_path: Path, data: Path) -> None:
+    """The multi-GPU overlay, here with two processes on the CPU, leaves the weights and checkpoints of one."""
+    configs = find_bundle("skin_lesion_dis") / "configs"
+    files = ",".join(f"'{configs}/{name}.yaml'" for name in ("stage", "coarse", "multi_gpu_train"))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle", "run",
+        "--config_file", f"[{files}]", "--data_dir", str(data), "--dataset_name", "folder", "--work_dir", str(tmp_path),
+        "--epochs", "2", *SMALL,
+    ]  # fmt: skip
+    subprocess.run(command, cwd=configs.parent, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    state = torch.load(tmp_path / "coarse.pt", weights_only=True)
+    assert state and not any(key.startswith("module.") for key in state)
+    assert sorted(path.name for path in (tmp_path / "coarse").glob("*.pt")) == ["checkpoint_epoch=1.pt", "checkpoint_epoch=2.pt"]

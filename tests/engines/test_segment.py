@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,8 @@ def test_a_conditioned_network_slides_with_our_inferer(tiny_bundle: Path, photo:
     refine = "  refine: {_target_: torch.nn.Conv2d, in_channels: 3, out_channels: 1, kernel_size: 1}"
     conditioned = (
         "  refine:\n    _target_: monai_dis.networks.ResidualRefiner\n"
-        "    backbone: {_target_: torch.nn.Conv2d, in_channels: 4, out_channels: 1, kernel_size: 1}\n    channels: 1\n  conditioning: logits"
+        "    backbone: {_target_: torch.nn.Conv2d, in_channels: 4, out_channels: 1, kernel_size: 1}\n    channels: 1\n"
+        "  conditioning: logits"
     )
     text = config.read_text().replace(refine, conditioned)
     config.write_text(
@@ -160,6 +162,13 @@ def test_images_of_one_name_do_not_overwrite_each_other(tiny_bundle: Path, photo
     Image.fromarray(np.zeros((30, 40, 3), dtype=np.uint8)).save(twin)
     report = segmenter(tiny_bundle, [photo, twin], tmp_path / "out").run()
     assert [pixels(entry["output"]).shape for entry in report["images"]] == [(80, 96), (30, 40)]
+
+
+def test_one_file_under_two_paths_is_one_image(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    again = photo.parent / "nothing" / ".." / photo.name
+    (photo.parent / "nothing").mkdir()
+    report = segmenter(tiny_bundle, [photo, again], tmp_path / "out").run()
+    assert len(report["images"]) == 1
 
 
 def test_a_folder_stands_for_its_images(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
@@ -205,13 +214,29 @@ def test_a_file_where_the_folder_should_be(tiny_bundle: Path, photo: Path, tmp_p
         segmenter(tiny_bundle, photo, tmp_path / "out").run()
 
 
+def test_a_full_disk_stops_the_run_and_leaves_whole_files(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    ready = segmenter(tiny_bundle, photo, tmp_path / "out")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Files larger than this cannot be written, as on a full disk; Python ignores the signal and raises OSError.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        with pytest.raises(OutputError, match=r"disc_seg\.png cannot be written|disc_overlay\.png cannot be written"):
+            ready.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for path in (tmp_path / "out").iterdir():
+        pixels(path)
+
+
 def volume_bundle(bundle: Path) -> Path:
     """The bundle for volumes of one channel, softmax over background, middle and bright."""
     config = bundle / "configs" / "inference.yaml"
     text = config.read_text()
     for old, new in {
         "torch.nn.Conv2d, in_channels: 3, out_channels: 1": "torch.nn.Conv3d, in_channels: 1, out_channels: 3",
-        "  - {_target_: Resized, keys: image, spatial_size: [64, 64], mode: bilinear}\n": "  - {_target_: Orientationd, keys: image, axcodes: RAS, labels: null}\n",
+        "{_target_: Resized, keys: image, spatial_size: [64, 64], mode: bilinear}": (
+            "{_target_: Orientationd, keys: image, axcodes: RAS, labels: null}"
+        ),
         "roi_size: [16, 16]": "roi_size: [8, 8, 8]",
         "levels: [8, 1]": "levels: [2, 1]",
         "keys: pred, sigmoid: true": "keys: pred, softmax: true",

@@ -83,9 +83,7 @@ def test_a_map_on_another_grid_scores_alike(scale: int, aggregate: str) -> None:
         pytest.param(FINE, "coverage", None, 0.3, [6, 18], id="fine-coverage-floor"),
     ],
 )
-def test_choices(
-    windows: object, selection: str, limit: int | None, min_score: float | None, want: list[int]
-) -> None:
+def test_choices(windows: object, selection: str, limit: int | None, min_score: float | None, want: list[int]) -> None:
     scores = score_windows(UNSURE, None, windows, "mean")  # type: ignore[arg-type]
 
     indices, _ = select_windows(scores, 0, limit=limit, min_score=min_score, selection=selection)

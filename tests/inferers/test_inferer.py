@@ -171,7 +171,11 @@ def test_a_meta_tensor_comes_back_with_its_geometry() -> None:
     inferer = IterativeInferer(8, budget=Budget(windows=3))
     network = FixedConv(2, 1, 2)
 
-    for got in (inferer(image, network), inferer.run(image, network).labels(), inferer.run(image, network).uncertainty()):
+    for got in (
+        inferer(image, network),
+        inferer.run(image, network).labels(),
+        inferer.run(image, network).uncertainty(),
+    ):
         assert isinstance(got, MetaTensor)
         torch.testing.assert_close(got.affine, affine)
         assert got.meta["filename_or_obj"] == "a.png"
@@ -215,9 +219,9 @@ def test_no_gradients_are_recorded() -> None:
 def test_a_level_in_millimetres_makes_grids_isotropic() -> None:
     image = MetaTensor(torch.randn(1, 1, 40, 40, 10), affine=torch.diag(torch.tensor([1.0, 1.0, 4.0, 1.0])))
 
-    result = IterativeInferer(8, levels=[Level(spacing_mm=4.0), Level(spacing_mm=2.0), 1], budget=Budget(windows=2)).run(
-        image, FixedConv(3, 1, 2)
-    )
+    result = IterativeInferer(
+        8, levels=[Level(spacing_mm=4.0), Level(spacing_mm=2.0), 1], budget=Budget(windows=2)
+    ).run(image, FixedConv(3, 1, 2))
 
     assert [result.mosaic.grid_size(level) for level in range(3)] == [(10, 10, 10), (20, 20, 10), (40, 40, 10)]
 
@@ -361,6 +365,9 @@ def test_a_budget_stops_each_image_on_its_own() -> None:
     [
         ({"mode": "cubic"}, LevelError, "mode must be one of constant, gaussian, got 'cubic'"),
         ({"padding_mode": "zeros"}, LevelError, "padding_mode must be one of"),
+        ({"roi_size": 8.5}, LevelError, "roi_size must be a whole number"),
+        ({"roi_size": "96"}, LevelError, "roi_size must be a whole number"),
+        ({"roi_size": ()}, LevelError, "roi_size must be a whole number"),
         ({"overlap": 1.0}, LevelError, "overlap must be 0 or more and below 1, got 1.0"),
         ({"overlap": (0.5, -0.1)}, LevelError, "overlap must be 0 or more"),
         ({"sw_batch_size": 0}, LevelError, "sw_batch_size must be a whole number of 1 or more, got 0"),
@@ -478,5 +485,34 @@ def test_the_function_is_the_inferer() -> None:
     options: dict[str, Any] = {"budget": {"windows": 4}, "levels": [4, {"scale": 1}], "score": "margin"}
 
     assert torch.equal(
-        iterative_inference(image, 8, 2, network, 0.5, **options), IterativeInferer(8, 2, 0.5, **options)(image, network)
+        iterative_inference(image, 8, 2, network, 0.5, **options),
+        IterativeInferer(8, 2, 0.5, **options)(image, network),
     )
+
+
+def test_another_budget_leaves_the_rest_and_the_first_inferer_alone() -> None:
+    image, network = torch.randn(1, 1, 30, 41), FixedConv(2, 1, 2)
+    inferer = IterativeInferer(8, 2, 0.5, budget=Budget(windows=4), score="margin")
+
+    other = inferer.with_budget({"windows": 2})
+
+    assert (inferer.budget, other.budget) == (Budget(windows=4), Budget(windows=2))
+    assert other.levels == inferer.levels
+    want = IterativeInferer(8, 2, 0.5, budget=Budget(windows=2), score="margin")(image, network)
+    assert torch.equal(other(image, network), want)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_an_accelerator_gives_the_same_answer() -> None:
+    image, network = torch.randn(2, 1, 60, 71), FixedConv(2, 1, 3)
+    inferer = IterativeInferer(16, 3, 0.5, "gaussian", levels=[4, 2, 1], budget=Budget(windows=6))
+    want = inferer(image, network)
+
+    network.cuda()
+    torch.testing.assert_close(inferer(image.cuda(), network).cpu(), want, rtol=1e-4, atol=1e-4)
+    mixed = IterativeInferer(
+        16, 3, 0.5, "gaussian", sw_device="cuda", device="cpu", levels=[4, 2, 1], budget=Budget(windows=6)
+    )(image, network)
+    assert mixed.device.type == "cpu"
+    torch.testing.assert_close(mixed, want, rtol=1e-4, atol=1e-4)

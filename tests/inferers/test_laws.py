@@ -65,7 +65,9 @@ def test_everywhere_is_the_sliding_window(case: Case, merge: str, sw_batch_size:
 
 
 @given(case=cases(), budget=budgets(), merge=merges, levels=st.sampled_from([[4, 1], [8, 2, 1], [5, 3.3, 1.7]]))
-def test_returning_the_conditioning_changes_nothing(case: Case, budget: Budget, merge: str, levels: list[float]) -> None:
+def test_returning_the_conditioning_changes_nothing(
+    case: Case, budget: Budget, merge: str, levels: list[float]
+) -> None:
     network = TwoStageNet(network_of(case), ConditioningNet(), "logits")
     options = {**case.windowing, "levels": levels, "merge": merge}
 
@@ -96,9 +98,7 @@ def test_with_the_truth_the_error_never_grows_with_the_budget(
 
 
 @given(case=cases(), selection=selections, score=scores, few=st.integers(0, 12), more=st.integers(0, 12))
-def test_windows_of_a_smaller_budget_are_a_prefix(
-    case: Case, selection: str, score: str, few: int, more: int
-) -> None:
+def test_windows_of_a_smaller_budget_are_a_prefix(case: Case, selection: str, score: str, few: int, more: int) -> None:
     network = network_of(case)
     options = {**case.windowing, "levels": [8, 2, 1], "selection": selection, "score": score}
 

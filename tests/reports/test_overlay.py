@@ -60,6 +60,16 @@ def test_large_pictures_shrink_in_proportion(shape: tuple[int, int], aspect: flo
     assert picture.size == size
 
 
+def test_small_pictures_are_enlarged_where_asked() -> None:
+    labels = np.zeros((10, 20), dtype=int)
+    labels[2:4, 4:6] = 1
+    picture = draw_overlay(np.zeros((10, 20)), labels, min_side=200)
+    shown = np.asarray(picture)[:100].max(axis=2) > 0
+    assert picture.size[0] == 200
+    assert np.array_equal(np.argwhere(shown).min(axis=0), (20, 40))
+    assert np.array_equal(np.argwhere(shown).max(axis=0), (39, 59))
+
+
 def test_a_thin_line_survives_shrinking() -> None:
     labels = np.zeros((1000, 1000), dtype=int)
     labels[:, 500] = 1

@@ -52,8 +52,9 @@ def test_every_key_moves_alike_under_jitter() -> None:
     disc = torch.as_tensor(((y - 20) ** 2 + (x - 40) ** 2 < 120).astype(np.float32))[None]
     data = {"image": disc, "label": disc, "coarse": resample(disc[None], (16, 16))[0] * 16 - 8}
     window = RandWindowd(
-        ["image", "label", "coarse"], (64, 64), (48, 48), coarse_key="coarse", rotate=3.0, shear=0.2, zoom=0.3, jitter_prob=1.0, num_samples=10
-    )
+        ["image", "label", "coarse"], (64, 64), (48, 48), coarse_key="coarse",
+        rotate=3.0, shear=0.2, zoom=0.3, jitter_prob=1.0, num_samples=10,
+    )  # fmt: skip
     window.set_random_state(0)
     for out in window(data):
         image, label, coarse = out["image"] > 0.5, out["label"] > 0.5, out["coarse"] > 0
@@ -93,8 +94,8 @@ def test_three_dimensions() -> None:
     image = torch.arange(8 * 8 * 8, dtype=torch.float32).reshape(1, 8, 8, 8)
     (out,) = RandWindowd(["image"], (8, 8, 8), (8, 8, 8), flip=False, jitter_prob=0.0)({"image": image})
     torch.testing.assert_close(out["image"], image, atol=1e-3, rtol=0)
-    jittered = RandWindowd(["image"], (8, 8, 8), (4, 4, 4), rotate=0.3, shear=0.1, zoom=0.2, jitter_prob=1.0, num_samples=3)({"image": image})
-    assert [tuple(out["image"].shape) for out in jittered] == [(1, 4, 4, 4)] * 3
+    jitter = RandWindowd(["image"], (8, 8, 8), (4, 4, 4), rotate=0.3, shear=0.1, zoom=0.2, jitter_prob=1.0, num_samples=3)
+    assert [tuple(out["image"].shape) for out in jitter({"image": image})] == [(1, 4, 4, 4)] * 3
 
 
 def test_the_same_seed_draws_the_same_windows() -> None:

@@ -79,7 +79,7 @@ class Experiment:
     baseline_scales: tuple[int, ...] = (1, 2, 4, 8)
     coarse_scale: int = 8
     effort: float = 1.0
-    least_steps: int = 150
+    least_steps: int = 200
     seed: int = 0
     train_cases: int | None = None
     val_cases: int | None = None
@@ -110,7 +110,7 @@ class Experiment:
             raise DataError(f"the poster has no data set {dataset!r}; choose among {', '.join(DATASETS)}.")
         experiment = cls(dataset=dataset, hi_size=DATASETS[dataset], effort=effort)
         if quick:
-            return replace(experiment, divisors=(2, 4, 8), effort=1e-6, least_steps=8, train_cases=12, val_cases=4)
+            return replace(experiment, divisors=(2, 4, 8), effort=1e-6, least_steps=12, train_cases=12, val_cases=4)
         return experiment
 
     def stages(self) -> list[dict[str, Any]]:

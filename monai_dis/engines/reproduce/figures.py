@@ -25,10 +25,11 @@ def draw_figures(results: Results, folder: Path) -> tuple[Path, Path]:
     )
     numbers = [row.number for row in results.of_kind("dis")]
 
+    # In both figures each method has the same place in the legend, and so the same colour.
     by_number = [Curve(name, numbers, _dice(results.of_kind(kind))) for kind, name in _NAMES.items()]
     levels = [
-        Curve(coarse[0].label, [], _dice(coarse), style="level"),
         Curve(baseline[0].label, [], _dice(baseline[:1]), style="level"),
+        Curve(coarse[0].label, [], _dice(coarse), style="level"),
     ]
     first = draw_curves(
         [*by_number, *levels],

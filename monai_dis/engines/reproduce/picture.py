@@ -18,6 +18,7 @@ from monai_dis.inferers.grid import grid_size, resample
 from monai_dis.inferers.score import score_windows
 from monai_dis.inferers.windows import window_grid
 from monai_dis.networks import TwoStageNet
+from monai_dis.reports.palette import hex_color, level_color
 
 __all__ = ["Stages", "draw_stages", "follow_stages"]
 
@@ -106,7 +107,7 @@ def draw_stages(stages: Stages, path: Path) -> Path:
     _show(panels[1], stages.truth, "truth")
     _show(panels[2], stages.coarse, f"coarse probability (Dice {_dice(stages.coarse, stages.truth):.3f})")
     shown = panels[3].imshow(
-        stages.scores, cmap="viridis", vmin=0, vmax=0.5, extent=(0, side, side, 0), interpolation="nearest"
+        stages.scores, cmap="gray", vmin=0, vmax=0.5, extent=(0, side, side, 0), interpolation="nearest"
     )
     _finish(panels[3], f"score of the windows, {len(stages.corners)} of {number**2} chosen")
     figure.colorbar(shown, ax=panels[3], shrink=0.75, label="0.5 - |mean(p) - 0.5|")
@@ -165,5 +166,6 @@ def _finish(panel: Any, title: str) -> None:
 def _outline(panel: Any, corners: tuple[tuple[int, int], ...], side: int) -> None:
     from matplotlib.patches import Rectangle
 
+    color = hex_color(level_color(1))
     for row, column in corners:
-        panel.add_patch(Rectangle((column, row), side, side, fill=False, edgecolor="#ffe132", linewidth=1.3))
+        panel.add_patch(Rectangle((column, row), side, side, fill=False, edgecolor=color, linewidth=1.5))

@@ -1,0 +1,132 @@
+"""The pair of stages and the residual refine network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.networks.nets import BasicUNet, BasicUNetPlusPlus
+from torch import nn
+
+from monai_dis.errors import NetworkError
+from monai_dis.networks import ResidualRefiner, TwoStageNet
+from monai_dis.testing.networks import FixedConv
+
+
+def small(dims: int, inputs: int, outputs: int) -> nn.Module:
+    return BasicUNet(dims, inputs, outputs, (4, 4, 8, 8, 8, 4))
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_new_refiner_returns_its_conditioning(dims: int) -> None:
+    size = (32,) * dims
+    network = ResidualRefiner(FixedConv(dims, 3 + 2, 2), channels=2)
+    conditioning = 50 * torch.randn(2, 2, *size)
+
+    assert torch.equal(network(torch.randn(2, 3, *size), conditioning), conditioning)
+
+
+def test_the_head_learns_although_it_starts_at_zero() -> None:
+    network = ResidualRefiner(small(2, 2, 1), channels=1)
+    window, conditioning = torch.randn(2, 1, 32, 32), torch.randn(2, 1, 32, 32)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+
+    for _ in range(2):
+        optimizer.zero_grad()
+        (network(window, conditioning) - 1).square().mean().backward()
+        optimizer.step()
+
+    assert float(network.head.weight.abs().max()) > 0
+    assert all(
+        p.grad is not None and float(p.grad.abs().max()) > 0 for p in network.backbone.parameters() if p.ndim > 1
+    )
+
+
+def test_the_backbone_sees_clipped_logits_and_the_sum_takes_them_whole() -> None:
+    seen: list[torch.Tensor] = []
+
+    class Backbone(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            return x[:, :1]
+
+    network = ResidualRefiner(Backbone(), channels=1, clip=4.0, spatial_dims=2)
+    conditioning = torch.tensor([-100.0, -2.0, 2.0, 100.0]).reshape(1, 1, 2, 2)
+
+    answer = network(torch.full((1, 1, 2, 2), 7.0), conditioning)
+
+    assert seen[0][0, 1].reshape(-1).tolist() == [-1.0, -0.5, 0.5, 1.0]
+    assert torch.equal(answer, conditioning)
+
+
+def test_a_backbone_with_more_features_and_one_with_several_outputs() -> None:
+    window, conditioning = torch.randn(1, 1, 32, 32), torch.randn(1, 3, 32, 32)
+
+    wide = ResidualRefiner(small(2, 4, 5), channels=3, features=5)
+    assert torch.equal(wide(window, conditioning), conditioning)
+    deep = ResidualRefiner(BasicUNetPlusPlus(2, 4, 3, (4, 4, 8, 8, 8, 4), deep_supervision=True), channels=3)
+    assert torch.equal(deep(window, conditioning), conditioning)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"channels": 0}, "channels must be 1 or more"),
+        ({"channels": 1, "clip": 0.0}, "clip must be above 0"),
+        ({"channels": 1, "spatial_dims": 4}, "spatial_dims must be 1, 2 or 3"),
+    ],
+)
+def test_a_refiner_refuses_what_it_cannot_be(arguments: dict[str, float], words: str) -> None:
+    with pytest.raises(NetworkError, match=words):
+        ResidualRefiner(small(2, 2, 1), **arguments)  # type: ignore[arg-type]
+
+
+def test_dimensions_must_be_given_for_a_backbone_without_convolutions() -> None:
+    with pytest.raises(NetworkError, match="give spatial_dims"):
+        ResidualRefiner(nn.Identity(), channels=1)
+
+
+def test_conditioning_of_another_number_of_classes_is_refused() -> None:
+    network = ResidualRefiner(small(2, 3, 2), channels=2)
+
+    with pytest.raises(NetworkError, match="built for 2 conditioning channels, the coarse network gives 3"):
+        network(torch.randn(1, 1, 32, 32), torch.randn(1, 3, 32, 32))
+
+
+def test_forward_is_the_refine_network_on_the_window_itself() -> None:
+    coarse, refine = FixedConv(2, 3, 2, seed=1), FixedConv(2, 3, 2, seed=2)
+    x = torch.randn(1, 3, 32, 32)
+
+    assert torch.equal(TwoStageNet(coarse, refine)(x), refine(x))
+    conditioned = TwoStageNet(coarse, ResidualRefiner(small(2, 5, 2), channels=2), "logits").eval()
+    assert torch.equal(conditioned(x), coarse(x))
+
+
+def test_state_dict_keys_are_those_of_the_stages() -> None:
+    one = TwoStageNet(FixedConv(2, 1, 1), FixedConv(2, 1, 1))
+    two = TwoStageNet(FixedConv(2, 1, 1), [FixedConv(2, 1, 1), FixedConv(2, 1, 1)])
+
+    assert set(one.state_dict()) == {"coarse.conv.weight", "coarse.conv.bias", "refine.conv.weight", "refine.conv.bias"}
+    assert "refine.1.conv.weight" in two.state_dict()
+
+
+def test_refiners_are_found_by_index_or_shared() -> None:
+    a, b = FixedConv(2, 1, 1), FixedConv(2, 1, 1)
+    pair = TwoStageNet(a, [a, b])
+
+    assert pair.refiner(0) is a
+    assert pair.refiner(1) is b
+    assert TwoStageNet(a, b).refiner(5) is b
+    with pytest.raises(NetworkError, match="there are 2 refine networks, but sparse level 2"):
+        pair.refiner(2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"conditioning": "features"}, "conditioning must be one of none, logits"),
+        ({"refine": []}, "one network at least"),
+    ],
+)
+def test_a_pair_refuses_what_it_cannot_be(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(NetworkError, match=words):
+        TwoStageNet(**{"coarse": FixedConv(2, 1, 1), "refine": FixedConv(2, 1, 1), **arguments})  # type: ignore[arg-type]
