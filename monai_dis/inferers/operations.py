@@ -52,7 +52,13 @@ def count_operations(network: Callable[..., Any], inputs: Sequence[Tensor], *arg
         The count. A callable that fake tensors cannot run is run once on zeros.
     """
     seen = preview(network, inputs, *args, **kwargs)
-    return (seen if seen is not None else _run_on_zeros(network, inputs, args, kwargs)).operations
+    if seen is not None:
+        return seen.operations
+    memory, key = _memory(network, inputs, args, kwargs)
+    real = memory.get(("zeros", key))
+    if real is None:
+        real = memory[("zeros", key)] = _run_on_zeros(network, inputs, args, kwargs)
+    return real.operations
 
 
 def preview(network: Callable[..., Any], inputs: Sequence[Tensor], *args: Any, **kwargs: Any) -> Preview | None:
@@ -60,12 +66,7 @@ def preview(network: Callable[..., Any], inputs: Sequence[Tensor], *args: Any, *
 
     Arguments are those of `count_operations`. A counter that the caller has around the run does not see this.
     """
-    training = bool(getattr(network, "training", False))
-    key = (tuple((tuple(x.shape), x.dtype, x.device) for x in inputs), training, torch.is_autocast_enabled())
-    memory: dict[Any, Preview | None] = {}
-    if not args and not kwargs:
-        with suppress(TypeError):  # not hashable, or nothing that a weak reference can hold
-            memory = _SEEN.setdefault(network, memory)
+    memory, key = _memory(network, inputs, args, kwargs)
     if key not in memory:
         memory[key] = _run_on_fakes(network, inputs, args, kwargs)
     return memory[key]
@@ -89,6 +90,19 @@ def fitting_multiple(network: Callable[..., Any], like: Tensor, *args: Any, **kw
         if seen is not None and seen.shapes and all(list(s[2:]) == size for s in seen.shapes):
             return multiple
     return 1
+
+
+def _memory(
+    network: Callable[..., Any], inputs: Sequence[Tensor], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[dict[Any, Preview | None], Any]:
+    """What is remembered of a network, and the key of these inputs; further arguments are not remembered."""
+    training = bool(getattr(network, "training", False))
+    key = (tuple((tuple(x.shape), x.dtype, x.device) for x in inputs), training, torch.is_autocast_enabled())
+    memory: dict[Any, Preview | None] = {}
+    if not args and not kwargs:
+        with suppress(TypeError):  # not hashable, or nothing that a weak reference can hold
+            memory = _SEEN.setdefault(network, memory)
+    return memory, key
 
 
 def _run_on_fakes(

@@ -145,6 +145,24 @@ def test_counted_costs_never_exceed_the_budget(case: Case, budget: Budget, level
         assert statistics.operations <= most * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("levels", [[4, 1], [8, 2, 1]], ids=str)
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.06, 0.07, 0.1, 0.25, 0.3, 0.5, 1.0, 1.5])
+def test_operations_are_spent_to_the_last_window_and_no_further(share: float, levels: list[float]) -> None:
+    """A 48 x 64 image in windows of 8, the coarse pass paid from the same budget."""
+    image = torch.randn(2, 1, 48, 64)
+    inferer = IterativeInferer(8, 1, 0.5, levels=levels, budget=Budget(operations=share))
+
+    statistics = inferer.run(image, FixedConv(2, 1, 2)).statistics
+
+    window, most = 64 * 18, share * 48 * 64 * 18
+    spent = statistics.operations / 2
+    if most < statistics.operations_coarse / 2:
+        assert spent == statistics.operations_coarse / 2
+    else:
+        assert spent <= most * (1 + 1e-6)
+        assert spent + window > most or statistics.windows_refined == statistics.windows_total
+
+
 # Law 5
 
 

@@ -106,6 +106,7 @@ def test_equal_windows_tie_wherever_they_lie() -> None:
 
     scores = score_windows(unsure, None, windows)
 
+    assert np.unique(scores.cells).size == 1
     assert np.unique(scores.score).size == 1
     assert select_windows(scores, 0, limit=5)[0].tolist() == [0, 1, 2, 3, 4]
 
@@ -178,6 +179,19 @@ def test_fade_radius_is_a_sixteenth(roi: tuple[int, ...], want: tuple[int, ...])
     assert fade_radius(roi) == want
 
 
+def test_a_fade_reaches_into_regions_that_touch_no_border() -> None:
+    """Row by row and column by column, around windows wide enough for a broad fade."""
+    mosaic = Mosaic(torch.randn(1, 2, 8, 8), (70, 70), "softmax", [Layer((70, 70), (48, 32))])
+    mosaic.add_windows(1, [0, 0], [(3, 9), (20, 30)], 9 * torch.randn(2, 2, 48, 32))
+
+    whole = mosaic.compose()
+
+    rows = [mosaic.compose((slice(i, i + 1), slice(None))) for i in range(70)]
+    columns = [mosaic.compose((slice(None), slice(i, i + 1))) for i in range(70)]
+    assert torch.equal(torch.cat(rows, dim=2), whole)
+    assert torch.equal(torch.cat(columns, dim=3), whole)
+
+
 def test_the_mosaic_refuses_windows_that_do_not_fit() -> None:
     mosaic = Mosaic(torch.zeros(1, 2, 4, 4), (8, 8), "softmax", [Layer((8, 8), (4, 4))])
 
@@ -226,12 +240,17 @@ def test_counts_are_remembered_per_shape() -> None:
 def test_a_network_that_fake_tensors_cannot_run_is_run_on_zeros() -> None:
     convolution = nn.Conv2d(1, 2, 3, padding=1)
 
+    runs: list[int] = []
+
     def network(x: torch.Tensor) -> torch.Tensor:
-        return convolution(x) * (2 if float(x.sum()) > 0 else 1)
+        answer: torch.Tensor = convolution(x) * (2 if float(x.sum()) > 0 else 1)
+        runs.append(1)
+        return answer
 
     state = torch.get_rng_state()
     assert preview(network, [torch.zeros(1, 1, 5, 5)]) is None
-    assert count_operations(network, [torch.zeros(1, 1, 5, 5)]) == 25 * 18
+    assert [count_operations(network, [torch.zeros(1, 1, 5, 5)]) for _ in range(3)] == [25 * 18] * 3
+    assert len(runs) == 1
     assert torch.equal(torch.get_rng_state(), state)
 
 

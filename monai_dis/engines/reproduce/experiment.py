@@ -79,7 +79,7 @@ class Experiment:
     baseline_scales: tuple[int, ...] = (1, 2, 4, 8)
     coarse_scale: int = 8
     effort: float = 1.0
-    least_steps: int = 200
+    least_steps: int = 300
     seed: int = 0
     train_cases: int | None = None
     val_cases: int | None = None

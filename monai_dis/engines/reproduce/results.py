@@ -101,13 +101,11 @@ class Results:
     def markdown(self) -> str:
         """A heading, what was trained, and one table."""
         about = self.experiment
-        quick = "" if about["train_cases"] is None else " A quick run: **the figures mean nothing**."
         lines = [
             f"# The poster's experiment on {about['dataset']}",
             "",
             f"{len(self.cases)} validation cases that no network saw; images of {about['hi_size']} x {about['hi_size']} "
-            f"pixels, measures on the grid of the files. Trained with {about['effort']:g} of the poster's epochs, and "
-            f"{about['least_steps']} steps times the scale at least.{quick}",
+            f"pixels, measures on the grid of the files. {_effort(about)}",
             "",
             "| | Dice | HD95 (px) | surface Dice (2 px) | windows | operations (GMAC) | of a full pass | seconds | "
             "of the oracle's gain |",
@@ -175,6 +173,19 @@ def summarise(
             )
         )
     return Results(experiment.to_dict(), training, list(cases), rows, entries)
+
+
+def _effort(about: Mapping[str, Any]) -> str:
+    if about["train_cases"] is not None:
+        return f"A quick run, a few steps on {about['train_cases']} cases: **the figures mean nothing**."
+    if about["effort"] >= 1:
+        return f"Trained for {about['effort']:g} times the poster's epochs."
+    # With the poster's epochs all networks have the same steps; with less, the least numbers of steps decide.
+    return (
+        f"Trained for {about['effort']:g} of the poster's epochs, but for {about['least_steps']} steps times the scale at "
+        "least: networks at low resolution had more steps, those at full resolution saw more pixels, and the latter may "
+        "not have learned all they can."
+    )
 
 
 def _mean(entries: Sequence[Mapping[str, Any]], key: str) -> float | None:

@@ -50,7 +50,7 @@ def reproduce(
             ``dice_vs_operations.png``, ``stages.png``, and ``work`` with weights, checkpoints and TensorBoard files.
         quick: few steps on few cases, to see the whole way run in about two minutes; the figures mean nothing.
         effort: share of the poster's epochs; 1 is the poster's, days on a CPU. Every stage keeps a least number of steps, which is
-            all that is left of them below about 0.005.
+            all that is left of them below about 0.01.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or a device.
 
     Raises:
