@@ -38,7 +38,7 @@ def main() -> None:
     options = _options()
     quiet_third_parties()
     torch.set_num_threads(options.threads)
-    bundle = load_bundle(options.bundle, "evaluate")
+    bundle = load_bundle(options.bundle, ("inference", "evaluate"))
     arms = list(_arms(bundle, options))
     full = next(arm["operations_full_pass"] for arm in arms if arm.get("operations_full_pass"))
     for arm in arms:

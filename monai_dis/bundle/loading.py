@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ class Bundle:
         folder: where it lies.
         metadata: what it says of itself.
         parser: the config, with overrides applied.
-        config_file: the file that was read.
+        config_file: the file that was read, the last of several.
     """
 
     folder: Path
@@ -69,7 +69,10 @@ class Bundle:
 
 
 def load_bundle(
-    name_or_folder: str | Path, config: str = "inference", overrides: Mapping[str, Any] | None = None, **more: Any
+    name_or_folder: str | Path,
+    config: str | Sequence[str] = "inference",
+    overrides: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Bundle:
     """Open a bundle for use.
 
@@ -77,7 +80,8 @@ def load_bundle(
 
     Args:
         name_or_folder: as for `find_bundle`.
-        config: name of a config in the bundle's ``configs`` folder, without suffix; or a path to a file.
+        config: name of a config in the bundle's ``configs`` folder, without suffix, or a path to a file; several are laid one over
+            the other, as MONAI does (``("inference", "evaluate")``).
         overrides: entries to replace, by config key (``"inferer::roi_size"`` reaches inside an entry).
         more: the same, for keys that are Python names.
 
@@ -95,11 +99,12 @@ def load_bundle(
 
     folder = find_bundle(name_or_folder)
     metadata = BundleMetadata.read(folder)
-    file = _config_file(folder, config)
+    files = [_config_file(folder, name) for name in ([config] if isinstance(config, str) else config)]
+    file = files[-1]
     parser = ConfigParser()
     try:
         with _quiet_parsing():
-            parser.read_config(str(file))
+            parser.read_config([str(each) for each in files])
             parser.read_meta(str(folder / "configs" / "metadata.json"))
             parser["bundle_root"] = str(folder)
             for key, value in {**(overrides or {}), **more}.items():

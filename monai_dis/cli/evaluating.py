@@ -25,7 +25,7 @@ def run_evaluate(bundle: str, overrides: Mapping[str, Any]) -> None:
     folder = find_bundle(bundle)
     quiet_third_parties()
     with working("loading the bundle"):
-        loaded = load_bundle(folder, "evaluate", device_override(overrides))
+        loaded = load_bundle(folder, ("inference", "evaluate"), device_override(overrides))
         evaluation = loaded.part("evaluator")
     with image_progress("evaluating") as advance:
 

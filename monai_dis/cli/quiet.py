@@ -11,6 +11,8 @@ __all__ = ["quiet_third_parties"]
 _LOUD_LOGGERS = (
     "monai",
     "monai.bundle",
+    "monai.bundle.scripts",
+    "monai.bundle.workflows",
     "monai.data.nvimgcodec_pydicom_plugin",
     "ignite",
     "PIL",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from monai.bundle.scripts import run as run_bundle
 
-from monai_dis.data.atomic import atomic_path
+from monai_dis.engines.stage_files import save_state
 from monai_dis.errors import BundleError
 
 __all__ = ["assemble", "run_stages", "stage_name"]
@@ -82,8 +82,7 @@ def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
         raise BundleError(f"{absent[0]} is missing; run the recipe's stages first.")
     state = {f"{name}.{key}": value for name, file in parts.items() for key, value in _weights(file)}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(Path(path)) as temporary:
-        torch.save(state, temporary)
+    save_state(state, path)
 
 
 def _weights(file: str | Path) -> Iterable[tuple[str, torch.Tensor]]:

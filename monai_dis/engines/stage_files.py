@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from monai_dis.data.atomic import atomic_path
 from monai_dis.errors import DataError
 
-__all__ = ["export_weights", "with_coarse", "write_coarse"]
+__all__ = ["export_weights", "save_state", "with_coarse", "write_coarse"]
 
 def export_weights(network: nn.Module, path: str | Path) -> None:
     """Write a plain state dict, which ``torch.load(weights_only=True)`` reads; in a distributed run the first process does."""
@@ -21,8 +22,15 @@ def export_weights(network: nn.Module, path: str | Path) -> None:
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    save_state(state, path)
+
+
+def save_state(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Write tensors by name; equal tensors give equal files, since the archive does not carry the file's temporary name."""
+    buffer = BytesIO()
+    torch.save(dict(state), buffer)
     with atomic_path(Path(path)) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(buffer.getvalue())
 
 
 def write_coarse(network: nn.Module, items: Iterable[Mapping[str, Any]], folder: str | Path, device: torch.device | str = "cpu") -> None:

@@ -24,8 +24,9 @@ class TrainingStep:
     Args:
         autocast: ``"bfloat16"``, ``"float16"`` or None for full precision.
         coarse_key: key of the coarse logits that condition the network, or None for an unconditioned network.
-        self_conditioning: share of the iterations in which the conditioning is first refined by the network itself at half the
-            resolution, as a finer level of inference finds it.
+        self_conditioning: share of the iterations in which the conditioning is first refined at half the resolution, as a finer level
+            of inference finds it.
+        conditioner: trained network that does so; the network in training itself when not given.
         clip_gradient: largest norm of the gradient, or None.
     """
 
@@ -34,11 +35,13 @@ class TrainingStep:
         autocast: str | None = None,
         coarse_key: str | None = None,
         self_conditioning: float = 0.0,
+        conditioner: torch.nn.Module | None = None,
         clip_gradient: float | None = None,
     ) -> None:
         self.dtype: torch.dtype | None = getattr(torch, autocast) if autocast else None
         self.coarse_key = coarse_key
         self.self_conditioning = self_conditioning
+        self.conditioner = conditioner
         self.clip_gradient = clip_gradient
 
     def __call__(self, engine: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +50,8 @@ class TrainingStep:
         image, label = batch[Keys.IMAGE].to(device), batch[Keys.LABEL].to(device)
         inputs = [image]
         if self.coarse_key is not None:
-            inputs.append(self._conditioning(engine.network, image, batch[self.coarse_key].to(device)))
+            conditioner = engine.network if self.conditioner is None else self.conditioner.to(device)
+            inputs.append(self._conditioning(conditioner, image, batch[self.coarse_key].to(device)))
         output: dict[str, Any] = {Keys.IMAGE: image, Keys.LABEL: label}
         engine.state.output = output
 

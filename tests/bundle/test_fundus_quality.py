@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def dice_at(budgets: list[float], folder: Path) -> dict[str, float]:
-    bundle = load_bundle("fundus_vessels_dis", "evaluate")
+    bundle = load_bundle("fundus_vessels_dis")
     case = {"image": str(EXAMPLES / "chase_db1_02L.jpg"), "label": str(EXAMPLES / "chase_db1_02L_vessels.png")}
     parts = [bundle.part(key) for key in ("network", "inferer", "preprocessing", "postprocessing")]
     results = Evaluation(*parts, [case], folder, budgets=budgets, device="cpu").run()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from monai_dis.errors import BudgetError, DisError, ImageError, LevelError, NetworkError
 from monai_dis.inferers import Budget, IterativeInferer, Level, iterative_inference
 from monai_dis.inferers.grid import grid_size, resample
+from monai_dis.inferers.plan import plan_sparse_levels
 from monai_dis.networks import TwoStageNet
 from monai_dis.testing.networks import ConditioningNet, FixedConv
 
@@ -131,6 +132,49 @@ def test_further_arguments_reach_every_network() -> None:
     assert network.coarse.keywords == [{"flag": 3}]
     assert network.refine.keywords == [{"flag": 3}]
     assert len(network.refine.seen[0]) == 2
+
+
+class Fussy(nn.Module):
+    """Returns its input, and refuses sizes that are no multiples of eight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if any(n % 8 for n in x.shape[2:]):
+            raise ValueError("sizes must be multiples of 8")
+        return x.clone()
+
+
+def test_the_coarse_grid_is_padded_for_networks_that_refuse_its_size_and_cut_again() -> None:
+    image = torch.randn(2, 1, 37, 90)
+
+    got = IterativeInferer(8, coarse_scale=3, budget=Budget(windows=0))(image, Fussy())
+
+    assert torch.equal(got, resample(resample(image, (13, 30)), (37, 90)))
+
+
+@pytest.mark.parametrize(
+    ("score", "scales", "want"),
+    [
+        pytest.param("entropy", [8, 1], (16, 24), id="twice-the-level-below"),
+        pytest.param("entropy", [4, 3], (22, 32), id="never-above-the-level"),
+        pytest.param("poster", [8, 1], (8, 12), id="the-posters-mean-needs-no-more"),
+    ],
+)
+def test_the_grid_of_the_score(score: str, scales: list[float], want: tuple[int, ...]) -> None:
+    image = torch.zeros(1, 1, 64, 96)
+    settings = IterativeInferer(8, levels=scales, score=score).settings
+
+    (plan,) = plan_sparse_levels(settings, image)
+
+    assert plan.score_grid(grid_size((64, 96), scales[0])) == want
+
+
+def test_a_boundary_between_certain_voxels_is_seen() -> None:
+    """Left half -4, right half 4: interpolation shows where they meet, so those windows come first."""
+    image = torch.cat([torch.full((1, 1, 32, 16), -4.0), torch.full((1, 1, 32, 16), 4.0)], dim=3)
+
+    result = IterativeInferer(8, overlap=0, budget=Budget(windows=8)).run(image, lambda x: x)
+
+    assert {w.corner[1] for w in result.windows} == {8, 16}
 
 
 # Forms of answers
