@@ -70,6 +70,9 @@ def run_stages(
 def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
     """Join the weights of the stages to the state dict of a ``TwoStageNet``.
 
+    Weights are kept in half precision, which halves the file and is far finer than training determines them; running statistics of
+    normalisation, whose range is not bounded, stay in full. Loading converts them back.
+
     Args:
         parts: attribute of the network to file of its plain state dict, such as ``{"coarse": ..., "refine": ...}``.
         path: file to write.
@@ -80,9 +83,13 @@ def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
     absent = [str(file) for file in parts.values() if not Path(file).is_file()]
     if absent:
         raise BundleError(f"{absent[0]} is missing; run the recipe's stages first.")
-    state = {f"{name}.{key}": value for name, file in parts.items() for key, value in _weights(file)}
+    state = {f"{name}.{key}": _compact(key, value) for name, file in parts.items() for key, value in _weights(file)}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_state(state, path)
+
+
+def _compact(key: str, value: torch.Tensor) -> torch.Tensor:
+    return value.half() if value.is_floating_point() and "running_" not in key else value
 
 
 def _weights(file: str | Path) -> Iterable[tuple[str, torch.Tensor]]:

@@ -54,7 +54,7 @@ def test_configs_parse(name: str) -> None:
 
 def test_weights_are_small_plain_and_fit(name: str) -> None:
     file = folder_of(name) / "models" / "model.pt"
-    assert file.stat().st_size < 16e6
+    assert file.stat().st_size < 8e6
     state = torch.load(file, weights_only=True)
     assert all(isinstance(value, torch.Tensor) and bool(torch.isfinite(value).all()) for value in state.values())
     parser = ConfigParser(ConfigParser.load_config_file(folder_of(name) / "configs" / "inference.yaml"))

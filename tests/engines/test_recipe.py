@@ -59,8 +59,26 @@ def test_assembled_weights_load_into_the_pair(tmp_path: Path) -> None:
         export_weights(module, tmp_path / f"{name}.pt")
     assemble({name: tmp_path / f"{name}.pt" for name in parts}, tmp_path / "model.pt")
     pair = load_weights(TwoStageNet(torch.nn.Conv2d(1, 1, 3), torch.nn.Conv2d(1, 1, 3)), tmp_path / "model.pt")
-    assert torch.equal(pair.coarse.weight, parts["coarse"].weight)
-    assert torch.equal(pair.refiner(0).weight, parts["refine"].weight)
+    assert pair.coarse.weight.dtype == torch.float32
+    torch.testing.assert_close(pair.coarse.weight, parts["coarse"].weight, atol=1e-6, rtol=2**-11)
+    torch.testing.assert_close(pair.refiner(0).weight, parts["refine"].weight, atol=1e-6, rtol=2**-11)
+
+
+def test_weights_are_kept_in_half_precision_and_statistics_in_full(tmp_path: Path) -> None:
+    norm = torch.nn.BatchNorm2d(3)
+    norm.running_var.fill_(1e6)  # beyond half precision
+    export_weights(norm, tmp_path / "norm.pt")
+    assemble({"coarse": tmp_path / "norm.pt"}, tmp_path / "model.pt")
+    state = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert state["coarse.weight"].dtype == torch.float16
+    assert state["coarse.running_var"].tolist() == [1e6] * 3
+
+
+def test_equal_weights_make_equal_files(tmp_path: Path) -> None:
+    module = torch.nn.Conv2d(1, 1, 3)
+    export_weights(module, tmp_path / "one.pt")
+    export_weights(module, tmp_path / "another.pt")
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "another.pt").read_bytes()
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:

@@ -77,6 +77,16 @@ def test_self_conditioning_hands_over_the_networks_own_answer() -> None:
     torch.testing.assert_close(second, torch.ones(2, 1, 32, 32))
 
 
+def test_a_conditioner_refines_the_conditioning_in_place_of_the_network() -> None:
+    network, conditioner = Recorder(), Recorder()
+    with torch.no_grad():
+        conditioner.offset.fill_(5.0)
+    train(network, TrainingStep(coarse_key="coarse", self_conditioning=1.0, conditioner=conditioner), iterations=1, rate=0.0)
+    assert [tuple(c.shape[2:]) for c in conditioner.seen] == [(16, 16)]
+    assert len(network.seen) == 1
+    torch.testing.assert_close(network.seen[0], torch.full((2, 1, 32, 32), 5.0))
+
+
 def test_without_self_conditioning_the_coarse_answer_is_handed_over() -> None:
     network = Recorder()
     train(network, TrainingStep(coarse_key="coarse"), iterations=1)
