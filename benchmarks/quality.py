@@ -177,7 +177,7 @@ def _draw(path: Path, arms: list[Arm]) -> None:
         for label, kinds in (("deep iterative segmentation", ("coarse", "dis")), ("whole image, uniform resolution", ("baseline",)))
         if (chosen := sorted((a for a in arms if a["kind"] in kinds), key=lambda a: a["fraction_of_full_pass"]))
     ]
-    draw_curves(curves, path)
+    draw_curves(curves, path, log_x=True, x_ticks=(0.03, 0.1, 0.25, 0.5, 1, 4))
 
 
 def _options() -> argparse.Namespace:
