@@ -70,14 +70,20 @@ def main() -> None:
 
 def table(results: dict[str, Any]) -> str:
     """The arms as a Markdown table."""
-    lines = ["| | Dice | HD95 | surface Dice | GMAC | share of a full pass | seconds |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| | Dice | HD95 | surface Dice | GMAC | share of a full pass | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for arm in results["arms"]:
         lines.append(
             f"| {arm['name']} | {arm['dice']:.4f} | {arm['hd95']:.1f} | {arm['surface_dice']:.3f} | "
             f"{arm['operations'] / 1e9:.2f} | {arm['fraction_of_full_pass']:.1%} | {arm['seconds']:.2f} |"
         )
     step = results["largest_step_down_of_dice"]
-    lines += ["", f"{results['images']} validation images of {results['data']}; largest step down of Dice as the budget grows: {step:.4f}."]
+    lines += [
+        "",
+        f"{results['images']} validation images of {results['data']}; largest step down of Dice as the budget grows: {step:.4f}.",
+    ]
     return "\n".join(lines)
 
 
@@ -94,8 +100,16 @@ def _arms(bundle: Any, options: argparse.Namespace) -> Iterator[Arm]:
     yield from _evaluate(bundle, options, network, inferer, "coarse", {"coarse": "coarse pass alone"}, mode="coarse")
     names = {f"dis {share:g}": f"ours at {share:.0%} of a full pass" for share in BUDGETS}
     yield from _evaluate(bundle, options, network, inferer, "dis", names, budgets=BUDGETS)
-    yield from _evaluate(bundle, options, network, inferer, "dis", {"sliding-window": "ours, every window"}, mode="sliding-window",
-                         overlap=float(inferer.settings.overlap))
+    yield from _evaluate(
+        bundle,
+        options,
+        network,
+        inferer,
+        "dis",
+        {"sliding-window": "ours, every window"},
+        mode="sliding-window",
+        overlap=float(inferer.settings.overlap),
+    )
     for scale in (1, 2, 4, 8):
         weights = options.work / f"{stage_name({'overlay': 'baseline', 'scale': scale})}.pt"
         if not weights.is_file():
@@ -174,7 +188,10 @@ def _draw(path: Path, arms: list[Arm]) -> None:
 
     curves = [
         Curve(label, [a["fraction_of_full_pass"] for a in chosen], [a["dice"] for a in chosen])
-        for label, kinds in (("deep iterative segmentation", ("coarse", "dis")), ("whole image, uniform resolution", ("baseline",)))
+        for label, kinds in (
+            ("deep iterative segmentation", ("coarse", "dis")),
+            ("whole image, uniform resolution", ("baseline",)),
+        )
         if (chosen := sorted((a for a in arms if a["kind"] in kinds), key=lambda a: a["fraction_of_full_pass"]))
     ]
     draw_curves(curves, path, log_x=True, x_ticks=(0.03, 0.1, 0.25, 0.5, 1, 4))

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["BudgetError", "BundleError", "DataError", "DisError", "ImageError", "LevelError", "NetworkError", "OutputError"]
+__all__ = [
+    "BudgetError",
+    "BundleError",
+    "DataError",
+    "DisError",
+    "ImageError",
+    "LevelError",
+    "NetworkError",
+    "OutputError",
+]
 
 
 class DisError(Exception):

@@ -38,7 +38,10 @@ def stage_name(stage: Mapping[str, Any]) -> str:
 
 
 def run_stages(
-    configs: str | Path, stages: Sequence[Mapping[str, Any]], work_dir: str | Path, overrides: Mapping[str, Any] | None = None
+    configs: str | Path,
+    stages: Sequence[Mapping[str, Any]],
+    work_dir: str | Path,
+    overrides: Mapping[str, Any] | None = None,
 ) -> None:
     """Run training stages one after the other.
 
@@ -57,7 +60,9 @@ def run_stages(
         files = [folder / "stage.yaml", folder / f"{stage['overlay']}.yaml"]
         missing = [str(file) for file in files if not file.is_file()]
         if missing:
-            raise BundleError(f"stage {name} needs {missing[0]}, which is missing; a recipe's stages name overlays in {folder}.")
+            raise BundleError(
+                f"stage {name} needs {missing[0]}, which is missing; a recipe's stages name overlays in {folder}."
+            )
         if (work / f"{name}.pt").is_file():
             logger.info("stage %d of %d, %s: finished already", number, len(stages), name)
             continue

@@ -16,6 +16,7 @@ from monai_dis.errors import DataError
 
 __all__ = ["export_weights", "save_state", "with_coarse", "write_coarse"]
 
+
 def export_weights(network: nn.Module, path: str | Path) -> None:
     """Write a plain state dict, which ``torch.load(weights_only=True)`` reads; in a distributed run the first process does."""
     if not _is_first():
@@ -33,7 +34,9 @@ def save_state(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
         temporary.write_bytes(buffer.getvalue())
 
 
-def write_coarse(network: nn.Module, items: Iterable[Mapping[str, Any]], folder: str | Path, device: torch.device | str = "cpu") -> None:
+def write_coarse(
+    network: nn.Module, items: Iterable[Mapping[str, Any]], folder: str | Path, device: torch.device | str = "cpu"
+) -> None:
     """Write the logits of ``network`` for each item as ``folder/<name>.npy``, ``(C, *grid)`` float32.
 
     Args:

@@ -88,7 +88,9 @@ class RandWindowd(Randomizable, MapTransform):
         weights = self._centre_weights(item)
         return [self._window(item, weights) for _ in range(self.num_samples)]
 
-    def _window(self, item: dict[Hashable, Any], weights: tuple[np.ndarray | None, np.ndarray | None]) -> dict[Hashable, Any]:
+    def _window(
+        self, item: dict[Hashable, Any], weights: tuple[np.ndarray | None, np.ndarray | None]
+    ) -> dict[Hashable, Any]:
         scale = self.scales[self.R.randint(len(self.scales))]
         centre = self._draw_centre(weights, scale)
         jittered = self.R.rand() < self.jitter_prob
@@ -105,7 +107,9 @@ class RandWindowd(Randomizable, MapTransform):
             else:
                 # Read at the density of the stored grid, then average: the same anti-aliasing as the area resampling of inference.
                 density = max(1, round(scale / self.stored_scale))
-                fine = sample_affine(item[key], matrix, centre, tuple(r * density for r in self.roi_size), self.padding_mode)
+                fine = sample_affine(
+                    item[key], matrix, centre, tuple(r * density for r in self.roi_size), self.padding_mode
+                )
                 out[key] = _average(fine, density)
         return out
 
@@ -124,15 +128,20 @@ class RandWindowd(Randomizable, MapTransform):
         logits = item[self.coarse_key].float()
         if logits.shape[0] == 1:
             p = logits.sigmoid()
-            target = F.adaptive_avg_pool2d(item[self.label_key].float(), logits.shape[1:]) if logits.ndim == 3 else (
-                F.adaptive_avg_pool3d(item[self.label_key].float(), logits.shape[1:]))
+            target = (
+                F.adaptive_avg_pool2d(item[self.label_key].float(), logits.shape[1:])
+                if logits.ndim == 3
+                else (F.adaptive_avg_pool3d(item[self.label_key].float(), logits.shape[1:]))
+            )
             unsure = 1.0 - (2.0 * p - 1.0).abs()
             error = (p - target).abs()
         else:
             p = logits.softmax(0)
             top = p.topk(2, dim=0).values
             unsure = 1.0 - (top[:1] - top[1:])
-            nearest = F.interpolate(item[self.label_key].float()[None], size=logits.shape[1:], mode="nearest")[0, 0].long()
+            nearest = F.interpolate(item[self.label_key].float()[None], size=logits.shape[1:], mode="nearest")[
+                0, 0
+            ].long()
             error = 1.0 - p.gather(0, nearest[None])
         return _cumulative(unsure[0]), _cumulative(error[0])
 

@@ -20,7 +20,9 @@ class ResampleToGridd(MapTransform):
         scale: scale of the level; one number, or one per axis.
     """
 
-    def __init__(self, keys: Sequence[str] | str, scale: float | Sequence[float], allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: Sequence[str] | str, scale: float | Sequence[float], allow_missing_keys: bool = False
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.scale = scale
 

@@ -31,7 +31,10 @@ def data(tmp_path: Path) -> Path:
     y, x = np.mgrid[:72, :64]
     for index in range(8):
         disc = (y - rng.integers(20, 50)) ** 2 + (x - rng.integers(20, 44)) ** 2 < 150
-        for part, values in (("images", 60 + 120 * disc[..., None] + rng.integers(0, 40, (72, 64, 3))), ("masks", disc)):
+        for part, values in (
+            ("images", 60 + 120 * disc[..., None] + rng.integers(0, 40, (72, 64, 3))),
+            ("masks", disc),
+        ):
             (folder / part).mkdir(parents=True, exist_ok=True)
             Image.fromarray(values.astype(np.uint8)).save(folder / part / f"disc{index}.png")
     return folder
@@ -173,7 +176,12 @@ def test_a_stage_runs_on_several_processes(tmp_path: Path, data: Path) -> None:
         "--config_file", f"[{files}]", "--data_dir", str(data), "--dataset_name", "folder", "--work_dir", str(tmp_path),
         "--epochs", "2", *SMALL,
     ]  # fmt: skip
-    subprocess.run(command, cwd=configs.parent, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    subprocess.run(
+        command, cwd=configs.parent, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True
+    )
     state = torch.load(tmp_path / "coarse.pt", weights_only=True)
     assert state and not any(key.startswith("module.") for key in state)
-    assert sorted(path.name for path in (tmp_path / "coarse").glob("*.pt")) == ["checkpoint_epoch=1.pt", "checkpoint_epoch=2.pt"]
+    assert sorted(path.name for path in (tmp_path / "coarse").glob("*.pt")) == [
+        "checkpoint_epoch=1.pt",
+        "checkpoint_epoch=2.pt",
+    ]

@@ -37,7 +37,9 @@ def train(network: nn.Module, step: TrainingStep | None, iterations: int = 3, ra
     )
     from ignite.engine import Events
 
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["loss"])))
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["loss"]))
+    )
     trainer.run()
     return losses
 
@@ -81,7 +83,12 @@ def test_a_conditioner_refines_the_conditioning_in_place_of_the_network() -> Non
     network, conditioner = Recorder(), Recorder()
     with torch.no_grad():
         conditioner.offset.fill_(5.0)
-    train(network, TrainingStep(coarse_key="coarse", self_conditioning=1.0, conditioner=conditioner), iterations=1, rate=0.0)
+    train(
+        network,
+        TrainingStep(coarse_key="coarse", self_conditioning=1.0, conditioner=conditioner),
+        iterations=1,
+        rate=0.0,
+    )
     assert [tuple(c.shape[2:]) for c in conditioner.seen] == [(16, 16)]
     assert len(network.seen) == 1
     torch.testing.assert_close(network.seen[0], torch.full((2, 1, 32, 32), 5.0))

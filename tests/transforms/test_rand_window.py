@@ -34,7 +34,9 @@ def test_unjittered_windows_are_slices_of_the_image() -> None:
     for out in window(item()):
         row, column = divmod(round(out["image"][0, 0, 0].item()), 16)
         starts.add((row, column))
-        torch.testing.assert_close(out["image"], item()["image"][:, row : row + 4, column : column + 4], atol=1e-3, rtol=0)
+        torch.testing.assert_close(
+            out["image"], item()["image"][:, row : row + 4, column : column + 4], atol=1e-3, rtol=0
+        )
         assert torch.equal(out["label"], item()["label"][:, row : row + 4, column : column + 4])
     assert len(starts) > 5
 
@@ -68,7 +70,9 @@ def test_windows_go_where_the_coarse_answer_is_uncertain() -> None:
     logits = torch.full((1, 8, 8), -9.0)
     logits[0, 6, 1] = 0.0  # the only uncertain cell: rows 48-55, columns 8-15 of 64
     data = {"image": ramp(64, 64), "label": torch.zeros(1, 64, 64), "coarse": logits}
-    window = RandWindowd(["image"], (64, 64), (16, 16), coarse_key="coarse", uncertain=1.0, flip=False, jitter_prob=0.0, num_samples=30)
+    window = RandWindowd(
+        ["image"], (64, 64), (16, 16), coarse_key="coarse", uncertain=1.0, flip=False, jitter_prob=0.0, num_samples=30
+    )
     window.set_random_state(1)
     starts = [divmod(round(out["image"][0, 0, 0].item()), 64) for out in window(data)]
     near = [abs(row + 8 - 52) <= 12 and abs(column + 8 - 12) <= 12 for row, column in starts]
@@ -79,7 +83,9 @@ def test_windows_go_where_the_coarse_answer_is_surely_wrong() -> None:
     label = torch.zeros(1, 64, 64)
     label[0, 8:16, 40:48] = 1  # a structure that the coarse answer misses with confidence
     data = {"image": ramp(64, 64), "label": label, "coarse": torch.full((1, 8, 8), -9.0)}
-    window = RandWindowd(["image", "label"], (64, 64), (16, 16), coarse_key="coarse", wrong=1.0, jitter_prob=0.0, num_samples=30)
+    window = RandWindowd(
+        ["image", "label"], (64, 64), (16, 16), coarse_key="coarse", wrong=1.0, jitter_prob=0.0, num_samples=30
+    )
     window.set_random_state(1)
     assert sum(bool(out["label"].any()) for out in window(data)) >= 27
 
@@ -94,7 +100,9 @@ def test_three_dimensions() -> None:
     image = torch.arange(8 * 8 * 8, dtype=torch.float32).reshape(1, 8, 8, 8)
     (out,) = RandWindowd(["image"], (8, 8, 8), (8, 8, 8), flip=False, jitter_prob=0.0)({"image": image})
     torch.testing.assert_close(out["image"], image, atol=1e-3, rtol=0)
-    jitter = RandWindowd(["image"], (8, 8, 8), (4, 4, 4), rotate=0.3, shear=0.1, zoom=0.2, jitter_prob=1.0, num_samples=3)
+    jitter = RandWindowd(
+        ["image"], (8, 8, 8), (4, 4, 4), rotate=0.3, shear=0.1, zoom=0.2, jitter_prob=1.0, num_samples=3
+    )
     assert [tuple(out["image"].shape) for out in jitter({"image": image})] == [(1, 4, 4, 4)] * 3
 
 
