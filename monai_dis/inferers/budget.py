@@ -112,6 +112,10 @@ class Spending:
             self.windows + windows, self.share + windows * cost.share, self.operations + windows * cost.operations
         )
 
+    def plus_operations(self, operations: float) -> Spending:
+        """The spending after operations that refine no window, such as scoring them."""
+        return Spending(self.windows, self.share, self.operations + operations)
+
 
 def affordable_windows(budget: Budget, spent: Spending, cost: WindowCost) -> int | None:
     """How many more windows of a level an image may have; None when no limit binds.

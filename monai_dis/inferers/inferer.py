@@ -59,7 +59,7 @@ class IterativeInferer(Inferer):
         levels: levels from coarse to fine (`Level`, mappings of its fields, or scales) in place of ``coarse_scale``.
         activation: ``"softmax"`` or ``"sigmoid"``; softmax for more than one channel when not given. Give ``"sigmoid"``
             for overlapping classes.
-        score: ``"entropy"``, ``"margin"``, ``"least_confidence"`` or ``"poster"``.
+        score: ``"entropy"``, ``"margin"``, ``"least_confidence"``, ``"poster"``, or ``"gain"`` where the network has a scorer.
         aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over a window.
         selection: ``"coverage"`` or ``"ranked"``.
         merge: ``"blend"``, ``"replace"`` or ``"entropy"``.

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 SELECTIONS = ("coverage", "ranked")
-SCORES = ("entropy", "margin", "least_confidence", "poster")
+SCORES = ("entropy", "margin", "least_confidence", "poster", "gain")
 AGGREGATES = ("mean", "sum", "max")
 MERGES = ("blend", "replace", "entropy")
 MODES = ("constant", "gaussian")
@@ -47,7 +47,8 @@ class Level:
         spacing_mm: voxel spacing in millimetres in place of ``scale``, for images that carry an affine.
         selection: ``"coverage"`` (greedy: each choice takes the uncertainty that it covers from the others) or
             ``"ranked"`` (the best scores as they are).
-        score: ``"entropy"``, ``"margin"``, ``"least_confidence"`` or ``"poster"`` (``0.5 - abs(mean(p) - 0.5)``).
+        score: ``"entropy"``, ``"margin"``, ``"least_confidence"``, ``"poster"`` (``0.5 - abs(mean(p) - 0.5)``) or ``"gain"``
+            (what the network's own scorer expects refinement to gain, see `monai_dis.networks.TwoStageNet`).
         aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over the window (not for ``"poster"``).
         merge: how windows meet the level below: ``"replace"``, ``"blend"`` (fades at borders with ground that no window
             covers) or ``"entropy"`` (the more certain answer weighs more).

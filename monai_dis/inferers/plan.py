@@ -77,9 +77,9 @@ class SparsePlan:
         """Grid on which the uncertainty of the level below is computed.
 
         Twice the level below, so that boundaries between its voxels show, and never above this level; the poster's
-        score is a mean of probabilities, for which the level below is enough.
+        score is a mean of probabilities, for which the level below is enough, and an expected gain is given there.
         """
-        factor = 1 if self.score == "poster" else 2
+        factor = 1 if self.score in ("poster", "gain") else 2
         return tuple(min(g, factor * b) for g, b in zip(self.windows.grid, below, strict=True))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from monai_dis.errors import ImageError, NetworkError
 from monai_dis.inferers.budget import Spending, WindowCost, affordable_windows
 from monai_dis.inferers.coarse import coarse_pass
+from monai_dis.inferers.gain import Scorer
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.merge import importance_map
 from monai_dis.inferers.mosaic import Layer, Mosaic
@@ -55,37 +56,46 @@ def run_levels(
         coarse = coarse_pass(image, settings.levels[0].grid_of(inputs), stages.coarse, settings, args, kwargs)
     watch.calls["coarse"] = coarse.calls
     mosaics = [_mosaic(output, image, plans, settings) for output in coarse.outputs]
-    channels = mosaics[0].channels
     refiners = [Refiner(n, c, args, kwargs) for n, c in zip(stages.refine, stages.conditioned, strict=True)]
-    prices = _Prices(image, plans, refiners, channels, settings)
+    scorers = _scorers(plans, stages.scorers)
+    prices = _Prices(image, plans, refiners, scorers, mosaics[0], settings)
 
     per_image = coarse.operations() / image.shape[0] if prices.needed else 0.0
     spent = [Spending(operations=per_image)] * image.shape[0]
     records: list[WindowRecord] = []
     score_size = mosaics[0].grid_size(0)
-    for plan, refiner in zip(plans, refiners, strict=True):
+    scored: list[SparsePlan] = []
+    for plan, refiner, scorer in zip(plans, refiners, scorers, strict=True):
         cost = prices.of(plan)
-        limits = [_limit(settings, plan, s, cost) for s in spent]
+        toll = prices.scoring(plan) if prices.needed else 0
+        limits = [_limit(settings, plan, s.plus_operations(toll), cost) for s in spent]
         below = mosaics[0].grid_size(plan.index - 1)
         score_size = plan.score_grid(below)
         if all(limit == 0 for limit in limits):
             continue
         with watch.stage("score"):
-            scores = score_level(mosaics[0], plan, score_size)
+            gain = None
+            if scorer is not None:
+                gain = scorer(image, mosaics[0].grid(plan.index - 1), settings.sw_device or image.device)
+                scored.append(plan)
+            scores = score_level(mosaics[0], plan, score_size, gain)
         with watch.stage("select"):
             floor = _floor(settings, plan)
             picks = [
                 select_windows(scores, b, limit=limit, min_score=floor, selection=plan.selection)
                 for b, limit in enumerate(limits)
             ]
-        spent = [s.plus(len(p[0]), cost) for s, p in zip(spent, picks, strict=True)]
+        spent = [s.plus_operations(toll).plus(len(p[0]), cost) for s, p in zip(spent, picks, strict=True)]
         records.extend(_records(plan, picks, image.shape[2:]))
         with watch.stage("gather", calls=0):
             level_image = resample(image, plan.windows.grid)
         refine_windows(level_image, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
 
+    image_count = image.shape[0]
+
     def counts() -> Counts:
         refined = sum(prices.window(p) * sum(r.level == p.index for r in records) for p in plans)
+        refined += image_count * sum(prices.scoring(p) for p in scored)
         full, sliding = prices.references(coarse.operations())
         return Counts(coarse.operations(), refined, full, sliding)
 
@@ -101,19 +111,27 @@ class _Prices:
         image: Tensor,
         plans: Sequence[SparsePlan],
         refiners: Sequence[Refiner],
-        channels: int,
+        scorers: Sequence[Scorer | None],
+        mosaic: Mosaic,
         settings: Settings,
     ) -> None:
         # One voxel stands for the image: a result that waits for its counts must not keep the image in memory.
         self._like = image.new_empty((1, image.shape[1], 1), device=torch.device(settings.sw_device or image.device))
         self._batch, self._size = image.shape[0], tuple(image.shape[2:])
-        self._plans, self._refiners, self._channels = plans, refiners, channels
+        self._plans, self._refiners, self._scorers = plans, refiners, scorers
+        self._channels = mosaic.channels
+        self._below = [mosaic.grid_size(p.index - 1) for p in plans]
         budgets = [settings.budget, *[p.budget for p in plans]]
         self.needed = bool(plans) and any(b.operations is not None for b in budgets)
 
     def window(self, plan: SparsePlan) -> int:
         """Multiply-accumulates of one window of a level."""
         return self._refiners[plan.index - 1].operations(self._like, plan.read_size, self._channels)
+
+    def scoring(self, plan: SparsePlan) -> int:
+        """Multiply-accumulates of a level's scorer for one image; 0 where it has none."""
+        scorer = self._scorers[plan.index - 1]
+        return 0 if scorer is None else scorer.operations(self._like, self._below[plan.index - 1], self._channels)
 
     def of(self, plan: SparsePlan) -> WindowCost:
         """The price of one window; operations only where a budget asks for them."""
@@ -143,6 +161,23 @@ class _Prices:
         return self._bare_window() * prod(max(1.0, n / r) for n, r in zip(self._size, roi, strict=True))
 
 
+def _scorers(plans: Sequence[SparsePlan], networks: Sequence[Callable[..., Any] | None]) -> list[Scorer | None]:
+    """The scorers of the levels that score by gain.
+
+    Raises:
+        NetworkError: when there is none for such a level.
+    """
+    scorers: list[Scorer | None] = []
+    for plan, network in zip(plans, networks, strict=True):
+        if plan.score == "gain" and network is None:
+            raise NetworkError(
+                f"level {plan.index} is scored by gain, but the network has no scorer for it; give TwoStageNet a "
+                "scorer, or choose the score entropy."
+            )
+        scorers.append(Scorer(network, plan.index) if plan.score == "gain" and network is not None else None)
+    return scorers
+
+
 def _limit(settings: Settings, plan: SparsePlan, spent: Spending, cost: WindowCost) -> int | None:
     """The run's budget on what is left, the level's own on what the level costs."""
     limits = [affordable_windows(settings.budget, spent, cost), affordable_windows(plan.budget, Spending(), cost)]
@@ -155,9 +190,18 @@ def _floor(settings: Settings, plan: SparsePlan) -> float | None:
     return max(floors) if floors else None
 
 
-def score_level(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...]) -> WindowScores:
-    """Score the candidates of a level on the answer of the level below, computed on a grid of ``size``."""
+def score_level(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...], gain: Tensor | None = None) -> WindowScores:
+    """Score the candidates of a level on the answer of the level below.
+
+    Args:
+        mosaic: the answer so far.
+        plan: the level.
+        size: grid on which uncertainty is computed.
+        gain: (B, 1, *grid) expected gain in place of uncertainty.
+    """
     below = plan.index - 1
+    if gain is not None:
+        return score_windows(gain, None, plan.windows, plan.aggregate)
     if plan.score == "poster":
         p = probabilities(mosaic.on(size, below), mosaic.activation).nan_to_num(nan=0.5)
         return score_windows(None, p, plan.windows)

@@ -20,11 +20,13 @@ class Stages:
         coarse: network of level 0.
         refine: one network per sparse level.
         conditioned: one flag per sparse level: whether its network takes the logits of the level below too.
+        scorers: one per sparse level, or None where the network has none: see `monai_dis.inferers.gain.Scorer`.
     """
 
     coarse: Callable[..., Any]
     refine: tuple[Callable[..., Any], ...]
     conditioned: tuple[bool, ...]
+    scorers: tuple[Callable[..., Any] | None, ...]
 
 
 def stages_of(network: Callable[..., Any], levels: tuple[Level, ...]) -> Stages:
@@ -43,7 +45,7 @@ def stages_of(network: Callable[..., Any], levels: tuple[Level, ...]) -> Stages:
     if not _is_pair(pair):
         if not callable(network):
             raise NetworkError(f"network must be callable, got {type(network).__name__}.")
-        return Stages(network, (network,) * len(sparse), (False,) * len(sparse))
+        return Stages(network, (network,) * len(sparse), (False,) * len(sparse), (None,) * len(sparse))
     refine: list[Callable[..., Any]] = []
     conditioned: list[bool] = []
     for index, level in enumerate(sparse):
@@ -53,7 +55,9 @@ def stages_of(network: Callable[..., Any], levels: tuple[Level, ...]) -> Stages:
             continue
         refine.append(pair.refiner(level.uses if isinstance(level.uses, int) else index))
         conditioned.append(bool(pair.conditioned))
-    return Stages(pair.coarse, tuple(refine), tuple(conditioned))
+    scorer = getattr(pair, "scorer_of", lambda index: None)
+    scorers = tuple(scorer(index) for index in range(len(sparse)))
+    return Stages(pair.coarse, tuple(refine), tuple(conditioned), scorers)
 
 
 def _is_pair(network: Any) -> bool:

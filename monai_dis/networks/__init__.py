@@ -1,8 +1,10 @@
-"""Networks of deep iterative segmentation: the pair of stages, and a residual refine network around any backbone."""
+"""Networks of deep iterative segmentation: the pair of stages, refine networks around any backbone, gate and scorer."""
 
 from __future__ import annotations
 
+from monai_dis.networks.gain_net import GainNet
+from monai_dis.networks.gated import GatedRefiner
 from monai_dis.networks.residual import ResidualRefiner
 from monai_dis.networks.two_stage import TwoStageNet
 
-__all__ = ["ResidualRefiner", "TwoStageNet"]
+__all__ = ["GainNet", "GatedRefiner", "ResidualRefiner", "TwoStageNet"]

@@ -27,17 +27,26 @@ class TwoStageNet(nn.Module):
         refine: one network for all sparse levels, or a list with one per sparse level, coarse to fine.
         conditioning: ``"none"``: ``refine(window)``; ``"logits"``: ``refine(window, logits)``, where the logits are
             those of the level below on the same window (`ResidualRefiner` is built for that).
+        scorer: for the score ``"gain"``, one for all sparse levels or a list with one per level: image and logits of the
+            level below on that level's grid to the expected gain of refinement (B, 1, *spatial); `GainNet` is one.
 
     Raises:
         NetworkError: when ``conditioning`` is unknown or ``refine`` is an empty list.
     """
 
-    def __init__(self, coarse: nn.Module, refine: nn.Module | Sequence[nn.Module], conditioning: str = "none") -> None:
+    def __init__(
+        self,
+        coarse: nn.Module,
+        refine: nn.Module | Sequence[nn.Module],
+        conditioning: str = "none",
+        scorer: nn.Module | Sequence[nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         if conditioning not in CONDITIONINGS:
             raise NetworkError(f"conditioning must be one of {', '.join(CONDITIONINGS)}, got {conditioning!r}.")
         self.coarse = coarse
-        self.refine: nn.Module = refine if isinstance(refine, nn.Module) else nn.ModuleList(refine)
+        self.refine: nn.Module = _one_or_list(refine)
+        self.scorer: nn.Module | None = None if scorer is None else _one_or_list(scorer)
         if isinstance(self.refine, nn.ModuleList) and len(self.refine) == 0:
             raise NetworkError("refine must hold one network at least, got an empty list.")
         self.conditioning = conditioning
@@ -62,6 +71,12 @@ class TwoStageNet(nn.Module):
             )
         return self.refine[index]
 
+    def scorer_of(self, index: int) -> nn.Module | None:
+        """The scorer of a sparse level, counted from 0; None where there is none."""
+        if not isinstance(self.scorer, nn.ModuleList):
+            return self.scorer
+        return self.scorer[index] if index < len(self.scorer) else None
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Run both stages on one window at its own resolution, without levels or windows.
 
@@ -85,3 +100,7 @@ class TwoStageNet(nn.Module):
         elif isinstance(below, dict):
             below = next(iter(below.values()))
         return self.refiner(-1)(x, below, *args, **kwargs)
+
+
+def _one_or_list(networks: nn.Module | Sequence[nn.Module]) -> nn.Module:
+    return networks if isinstance(networks, nn.Module) else nn.ModuleList(networks)

@@ -1,15 +1,19 @@
-"""The pair of stages and the residual refine network."""
+"""The pair of stages, the residual refine network, and the gate around one."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from monai.networks.nets import BasicUNet, BasicUNetPlusPlus
 from torch import nn
 
 from monai_dis.errors import NetworkError
-from monai_dis.networks import ResidualRefiner, TwoStageNet
-from monai_dis.testing.networks import FixedConv
+from monai_dis.networks import GatedRefiner, ResidualRefiner, TwoStageNet
+from monai_dis.testing.networks import ConditioningNet, FixedConv
 
 
 def small(dims: int, inputs: int, outputs: int) -> nn.Module:
@@ -130,3 +134,46 @@ def test_refiners_are_found_by_index_or_shared() -> None:
 def test_a_pair_refuses_what_it_cannot_be(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(NetworkError, match=words):
         TwoStageNet(**{"coarse": FixedConv(2, 1, 1), "refine": FixedConv(2, 1, 1), **arguments})  # type: ignore[arg-type]
+
+
+# GatedRefiner
+
+
+@given(data=st.data(), dims=st.integers(1, 3), classes=st.integers(1, 3))
+def test_a_gate_keeps_an_answer_that_is_the_same(data: st.DataObject, dims: int, classes: int) -> None:
+    size = data.draw(st.tuples(*[st.integers(1, 9)] * dims))
+    gated = GatedRefiner(ConditioningNet(), classes, spatial_dims=dims)
+    for parameter in gated.gate.parameters():
+        nn.init.normal_(parameter)
+    below = 10 * torch.randn(2, classes, *size)
+
+    assert torch.equal(gated(torch.randn(2, 1, *size), below), below)
+
+
+@pytest.mark.parametrize(("bias", "want"), [(-200.0, 1.0), (0.0, 2.0), (200.0, 3.0)])
+def test_a_gate_goes_from_one_answer_to_the_other(bias: float, want: float) -> None:
+    gated = GatedRefiner(ConditioningNet(), 1)
+    nn.init.constant_(gated.gate[-1].bias, bias)
+
+    assert gated.decide(torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 3.0)).unique().tolist() == [want]
+
+
+def test_a_gate_trains_alone() -> None:
+    refine = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.BatchNorm2d(1))
+    gated = GatedRefiner(refine, 1, conditioned=False).train()
+    before = {key: value.clone() for key, value in refine.state_dict().items()}
+    below, truth = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+    optimizer = torch.optim.SGD([p for p in gated.parameters() if p.requires_grad], 0.1)
+
+    nn.functional.binary_cross_entropy_with_logits(gated(torch.rand(1, 3, 8, 8), below), truth).backward()
+    optimizer.step()
+
+    assert gated.gate.training and not refine.training
+    assert all(torch.equal(value, before[key]) for key, value in refine.state_dict().items())
+    assert any(p.grad is not None and bool(p.grad.any()) for p in gated.gate.parameters())
+
+
+@pytest.mark.parametrize("bad", [{"channels": 0}, {"hidden": 0}, {"clip": 0.0}, {"spatial_dims": 4}])
+def test_a_gate_refuses_nonsense(bad: dict[str, Any]) -> None:
+    with pytest.raises(NetworkError):
+        GatedRefiner(ConditioningNet(), **{"channels": 1, **bad})

@@ -1,0 +1,77 @@
+"""A small network that predicts what refining each place is worth, for the score ``"gain"``.
+
+Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*grid`` the grid of the level below.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from monai_dis.errors import NetworkError
+
+__all__ = ["GainNet"]
+
+
+class GainNet(nn.Module):
+    """Expected gain from the image and the answer so far: ``exp(backbone([image, clipped logits]))``.
+
+    Trained on realised gain with a Poisson likelihood, whose minimum is the mean: means are what a window's score adds
+    up, and they stay honest where most places gain nothing and few gain much. It has context of its own, so it can send
+    windows where the coarse network is sure and tends to be wrong.
+
+    Args:
+        backbone: any network that takes ``Ci + channels`` channels, keeps the spatial size and returns one channel.
+        channels: number ``C`` of logit channels.
+        clip: logits beyond ``-clip`` and ``clip`` are clipped and then divided by ``clip``.
+        divisible: the backbone gets sizes that are multiples of this number, by repeating the border.
+
+    Raises:
+        NetworkError: when an argument does not fit.
+
+    Example:
+        >>> net = GainNet(nn.Conv2d(3 + 1, 1, 3, padding=1), channels=1)
+        >>> net(torch.zeros(2, 3, 10, 7), torch.zeros(2, 1, 10, 7)).shape
+        torch.Size([2, 1, 10, 7])
+    """
+
+    def __init__(self, backbone: nn.Module, channels: int, clip: float = 8.0, *, divisible: int = 1) -> None:
+        super().__init__()
+        if channels < 1 or divisible < 1:
+            raise NetworkError(f"channels and divisible must be 1 or more, got {channels} and {divisible}.")
+        if not clip > 0:
+            raise NetworkError(f"clip must be above 0, got {clip}.")
+        self.backbone = backbone
+        self.channels = channels
+        self.clip = float(clip)
+        self.divisible = divisible
+
+    def log_gain(self, image: Tensor, logits: Tensor) -> Tensor:
+        """Logarithm of the expected gain, (B, 1, *grid), which training works on.
+
+        Args:
+            image: (B, Ci, *grid).
+            logits: (B, C, *grid).
+
+        Raises:
+            NetworkError: when the logits have another number of channels than the network was built for.
+        """
+        if logits.shape[1] != self.channels:
+            raise NetworkError(
+                f"the scorer was built for {self.channels} logit channels, the coarse network gives {logits.shape[1]}; "
+                f"build GainNet with channels={logits.shape[1]}."
+            )
+        seen = torch.cat([image, (logits.clamp(-self.clip, self.clip) / self.clip).to(image.dtype)], dim=1)
+        missing = [-n % self.divisible for n in seen.shape[2:]]
+        if any(missing):
+            seen = F.pad(seen, [n for m in reversed(missing) for n in (0, m)], mode="replicate")
+        answer = self.backbone(seen)
+        inside = (slice(None), slice(None), *[slice(0, n) for n in image.shape[2:]])
+        return cast(Tensor, answer[inside])
+
+    def forward(self, image: Tensor, logits: Tensor) -> Tensor:
+        """Expected gain of every voxel, 0 or more; see `log_gain` for the shapes."""
+        return self.log_gain(image, logits).exp()
