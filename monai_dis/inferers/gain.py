@@ -15,8 +15,9 @@ from torch import Tensor
 from monai_dis.errors import NetworkError
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.operations import count_operations
+from monai_dis.inferers.plan import SparsePlan
 
-__all__ = ["Scorer"]
+__all__ = ["Scorer", "scorers_of"]
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,20 @@ class Scorer:
         """
         one = like.new_empty((1,))
         return count_operations(self.network, [one.expand(1, like.shape[1], *grid), one.expand(1, channels, *grid)])
+
+
+def scorers_of(plans: Sequence[SparsePlan], networks: Sequence[Callable[..., Any] | None]) -> list[Scorer | None]:
+    """The scorers of the levels that score by gain.
+
+    Raises:
+        NetworkError: when there is none for such a level.
+    """
+    scorers: list[Scorer | None] = []
+    for plan, network in zip(plans, networks, strict=True):
+        if plan.score == "gain" and network is None:
+            raise NetworkError(
+                f"level {plan.index} is scored by gain, but the network has no scorer for it; give TwoStageNet a "
+                "scorer, or choose the score entropy."
+            )
+        scorers.append(Scorer(network, plan.index) if plan.score == "gain" and network is not None else None)
+    return scorers

@@ -25,6 +25,7 @@ from monai_dis.inferers.level import (
     SELECTIONS,
     Level,
     check_choice,
+    check_exploration,
     check_overlap,
     check_roi_size,
 )
@@ -63,6 +64,7 @@ class IterativeInferer(Inferer):
         aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over a window.
         selection: ``"coverage"`` or ``"ranked"``.
         merge: ``"blend"``, ``"replace"`` or ``"entropy"``.
+        exploration: share of each level's windows that go by lost detail instead of the score, see `Level`.
 
     Raises:
         LevelError: when an argument is out of range.
@@ -96,6 +98,7 @@ class IterativeInferer(Inferer):
         aggregate: str = "mean",
         selection: str = "coverage",
         merge: str = "blend",
+        exploration: float = 0.0,
     ) -> None:
         super().__init__()
         mode, padding_mode = _word(mode), _word(padding_mode)
@@ -111,6 +114,7 @@ class IterativeInferer(Inferer):
             check_choice(name, value, choices)
         check_roi_size(roi_size)
         check_overlap(overlap)
+        check_exploration(exploration)
         if isinstance(sw_batch_size, bool) or int(sw_batch_size) != sw_batch_size or sw_batch_size < 1:
             raise LevelError(f"sw_batch_size must be a whole number of 1 or more, got {sw_batch_size!r}.")
         chosen = [Level(coarse_scale), Level(1)] if levels is None else [Level.of(level) for level in levels]
@@ -134,6 +138,7 @@ class IterativeInferer(Inferer):
             aggregate=aggregate,
             selection=selection,
             merge=merge,
+            exploration=exploration,
         )
 
     @property
@@ -197,6 +202,7 @@ def iterative_inference(
     aggregate: str = "mean",
     selection: str = "coverage",
     merge: str = "blend",
+    exploration: float = 0.0,
     **kwargs: Any,
 ) -> Any:
     """`IterativeInferer` as a function, with the arguments of ``monai.inferers.sliding_window_inference``.
@@ -223,6 +229,7 @@ def iterative_inference(
         aggregate=aggregate,
         selection=selection,
         merge=merge,
+        exploration=exploration,
     )
     return inferer(inputs, predictor, *args, **kwargs)
 

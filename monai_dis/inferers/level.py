@@ -21,6 +21,7 @@ __all__ = [
     "SELECTIONS",
     "Level",
     "check_choice",
+    "check_exploration",
     "check_overlap",
     "check_roi_size",
 ]
@@ -52,6 +53,8 @@ class Level:
         aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over the window (not for ``"poster"``).
         merge: how windows meet the level below: ``"replace"``, ``"blend"`` (fades at borders with ground that no window
             covers) or ``"entropy"`` (the more certain answer weighs more).
+        exploration: share of the level's windows that go where the image has detail that the level below could not see,
+            whatever its answer says; a floor for structures that it misses with confidence.
         halo: voxels of context read around a window and cut off after the network.
         budget: a limit for this level's windows alone (its operations are counted without the coarse pass).
         sw_batch_size: windows per network call.
@@ -72,6 +75,7 @@ class Level:
     score: str | None = None
     aggregate: str | None = None
     merge: str | None = None
+    exploration: float | None = None
     halo: int | Sequence[int] = 0
     budget: Budget | Mapping[str, float | None] | None = None
     sw_batch_size: int | None = None
@@ -89,6 +93,8 @@ class Level:
             check_roi_size(self.roi_size)
         if self.overlap is not None:
             check_overlap(self.overlap)
+        if self.exploration is not None:
+            check_exploration(self.exploration)
         halos = (self.halo,) if isinstance(self.halo, int) else tuple(self.halo)
         if any(h < 0 for h in halos):
             raise LevelError(f"halo must be 0 or more voxels, got {self.halo!r}.")
@@ -151,6 +157,16 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """
     if value is not None and value not in choices:
         raise LevelError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def check_exploration(exploration: float) -> None:
+    """Refuse a share outside [0, 1].
+
+    Raises:
+        LevelError: with the value.
+    """
+    if isinstance(exploration, bool) or not 0 <= exploration <= 1:
+        raise LevelError(f"exploration is a share of the windows and must lie in [0, 1], got {exploration!r}.")
 
 
 def check_roi_size(roi_size: Sequence[int | None] | int) -> None:

@@ -38,6 +38,7 @@ class Settings:
     aggregate: str = "mean"
     selection: str = "coverage"
     merge: str = "blend"
+    exploration: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class SparsePlan:
         score: how they are scored.
         aggregate: how uncertainty adds up over a window.
         merge: how they meet the level below.
+        exploration: share of them that go by lost detail.
         budget: limit of this level alone.
         sw_batch_size: windows per call.
     """
@@ -65,6 +67,7 @@ class SparsePlan:
     score: str
     aggregate: str
     merge: str
+    exploration: float
     budget: Budget
     sw_batch_size: int
 
@@ -107,6 +110,7 @@ def plan_sparse_levels(settings: Settings, image: Tensor) -> tuple[SparsePlan, .
                 score=_own(level.score, settings.score),
                 aggregate=_own(level.aggregate, settings.aggregate),
                 merge=_own(level.merge, settings.merge),
+                exploration=_own(level.exploration, settings.exploration),
                 budget=Budget.of(level.budget),
                 sw_batch_size=_own(level.sw_batch_size, settings.sw_batch_size),
             )

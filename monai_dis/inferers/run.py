@@ -14,14 +14,14 @@ from torch import Tensor
 from monai_dis.errors import ImageError, NetworkError
 from monai_dis.inferers.budget import Spending, WindowCost, affordable_windows
 from monai_dis.inferers.coarse import coarse_pass
-from monai_dis.inferers.gain import Scorer
+from monai_dis.inferers.gain import Scorer, scorers_of
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.merge import importance_map
 from monai_dis.inferers.mosaic import Layer, Mosaic
 from monai_dis.inferers.plan import Settings, SparsePlan, plan_sparse_levels
 from monai_dis.inferers.refine import Refiner, refine_windows
 from monai_dis.inferers.result import Counts, IterativeResult
-from monai_dis.inferers.score import WindowScores, probabilities, score_windows
+from monai_dis.inferers.score import WindowScores, lost_detail, probabilities, score_windows
 from monai_dis.inferers.select import select_windows
 from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.statistics import Stopwatch, WindowRecord
@@ -57,7 +57,7 @@ def run_levels(
     watch.calls["coarse"] = coarse.calls
     mosaics = [_mosaic(output, image, plans, settings) for output in coarse.outputs]
     refiners = [Refiner(n, c, args, kwargs) for n, c in zip(stages.refine, stages.conditioned, strict=True)]
-    scorers = _scorers(plans, stages.scorers)
+    scorers = scorers_of(plans, stages.scorers)
     prices = _Prices(image, plans, refiners, scorers, mosaics[0], settings)
 
     per_image = coarse.operations() / image.shape[0] if prices.needed else 0.0
@@ -79,16 +79,28 @@ def run_levels(
                 gain = scorer(image, mosaics[0].grid(plan.index - 1), settings.sw_device or image.device)
                 scored.append(plan)
             scores = score_level(mosaics[0], plan, score_size, gain)
+            level_image, explore = None, None
+            if plan.exploration > 0:
+                level_image = resample(image, plan.windows.grid)
+                explore = score_windows(lost_detail(level_image, below), None, plan.windows)
         with watch.stage("select"):
             floor = _floor(settings, plan)
             picks = [
-                select_windows(scores, b, limit=limit, min_score=floor, selection=plan.selection)
+                select_windows(
+                    scores,
+                    b,
+                    limit=limit,
+                    min_score=floor,
+                    selection=plan.selection,
+                    explore=explore,
+                    exploration=plan.exploration,
+                )
                 for b, limit in enumerate(limits)
             ]
         spent = [s.plus_operations(toll).plus(len(p[0]), cost) for s, p in zip(spent, picks, strict=True)]
         records.extend(_records(plan, picks, image.shape[2:]))
         with watch.stage("gather", calls=0):
-            level_image = resample(image, plan.windows.grid)
+            level_image = resample(image, plan.windows.grid) if level_image is None else level_image
         refine_windows(level_image, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
 
     image_count = image.shape[0]
@@ -159,23 +171,6 @@ class _Prices:
     def _full_pass(self) -> float:
         roi = self._plans[-1].windows.roi
         return self._bare_window() * prod(max(1.0, n / r) for n, r in zip(self._size, roi, strict=True))
-
-
-def _scorers(plans: Sequence[SparsePlan], networks: Sequence[Callable[..., Any] | None]) -> list[Scorer | None]:
-    """The scorers of the levels that score by gain.
-
-    Raises:
-        NetworkError: when there is none for such a level.
-    """
-    scorers: list[Scorer | None] = []
-    for plan, network in zip(plans, networks, strict=True):
-        if plan.score == "gain" and network is None:
-            raise NetworkError(
-                f"level {plan.index} is scored by gain, but the network has no scorer for it; give TwoStageNet a "
-                "scorer, or choose the score entropy."
-            )
-        scorers.append(Scorer(network, plan.index) if plan.score == "gain" and network is not None else None)
-    return scorers
 
 
 def _limit(settings: Settings, plan: SparsePlan, spent: Spending, cost: WindowCost) -> int | None:

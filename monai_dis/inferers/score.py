@@ -17,9 +17,19 @@ import torch
 from torch import Tensor
 
 from monai_dis.errors import NetworkError
+from monai_dis.inferers.grid import resample
 from monai_dis.inferers.windows import WindowGrid
 
-__all__ = ["CellLayout", "WindowScores", "box_sums", "cell_layout", "probabilities", "score_windows", "uncertainty"]
+__all__ = [
+    "CellLayout",
+    "WindowScores",
+    "box_sums",
+    "cell_layout",
+    "lost_detail",
+    "probabilities",
+    "score_windows",
+    "uncertainty",
+]
 
 # Multiples of 2**-24 sum without rounding in float64 up to 2**29 voxels: equal windows score equally wherever they lie.
 _QUANTUM = 2.0**24
@@ -73,6 +83,23 @@ def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "s
     else:
         value = (1 - p.amax(dim=1, keepdim=True)) * (classes / (classes - 1))
     return torch.clamp(value.nan_to_num(nan=1.0), 0.0, 1.0)
+
+
+def lost_detail(image: Tensor, below: Sequence[int]) -> Tensor:
+    """How much of the image the level below could not see: what its grid takes away, voxel by voxel.
+
+    A score for exploration: it asks nothing of the coarse answer, so it leads to ground that only looks calm.
+
+    Args:
+        image: (B, Ci, *grid) on the grid of the level.
+        below: spatial size of the level below.
+
+    Returns:
+        (B, 1, *grid) in [0, 1]: distance of the image from its own small version, as a share of the image's largest.
+    """
+    lost = (image - resample(resample(image, below), image.shape[2:])).abs().mean(dim=1, keepdim=True).float()
+    most = lost.amax(dim=tuple(range(1, lost.ndim)), keepdim=True)
+    return (lost / torch.where(most > 0, most, torch.ones_like(most))).nan_to_num(nan=1.0)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from monai.data.meta_tensor import MetaTensor
 from monai.inferers.splitter import Splitter
 from torch import Tensor
 
-from monai_dis.errors import BudgetError
+from monai_dis.errors import BudgetError, LevelError
 from monai_dis.inferers.budget import Budget, Spending, WindowCost, affordable_windows
+from monai_dis.inferers.gain import scorers_of
 from monai_dis.inferers.gather import pad_image
 from monai_dis.inferers.grid import spatial
 from monai_dis.inferers.inferer import IterativeInferer
@@ -25,6 +26,7 @@ from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.plan import plan_sparse_levels
 from monai_dis.inferers.run import run_levels, score_level
 from monai_dis.inferers.select import select_windows
+from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.windows import full_roi
 
 __all__ = ["DisSplitter"]
@@ -79,6 +81,8 @@ class DisSplitter(Splitter):
         self.budget = Budget.of(budget)
         if self.budget.operations is not None:
             raise BudgetError("a splitter does not know the refine network; give windows, coverage or min_score.")
+        if options.get("exploration"):
+            raise LevelError("a splitter chooses by score alone; use IterativeInferer for exploration.")
         self._network = coarse_network
         levels = [Level(coarse_scale), Level(1)]
         self._inferer = IterativeInferer(
@@ -118,7 +122,13 @@ class DisSplitter(Splitter):
         with torch.no_grad():
             self._mosaic = run_levels(inputs, self._network, dense, (), {}).mosaic
             (plan,) = plan_sparse_levels(settings, inputs)
-            scores = score_level(self._mosaic, plan, plan.score_grid(self._mosaic.grid_size(0)))
+            (scorer,) = scorers_of([plan], stages_of(self._network, settings.levels).scorers)
+            gain = None
+            if scorer is not None:
+                plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+                image = plain if plain.is_floating_point() else plain.float()
+                gain = scorer(image, self._mosaic.coarse, settings.sw_device or image.device)
+            scores = score_level(self._mosaic, plan, plan.score_grid(self._mosaic.grid_size(0)), gain)
         shared = replace(scores, score=scores.score.max(0, keepdims=True), cells=scores.cells.max(0, keepdims=True))
         limit = affordable_windows(self.budget, Spending(), WindowCost(plan.windows.share))
         indices, _ = select_windows(shared, 0, limit=limit, min_score=self.budget.min_score, selection=plan.selection)
