@@ -16,7 +16,10 @@ from monai.transforms.transform import MapTransform, Randomizable
 from monai.transforms.utils import create_rotate, create_shear
 from torch import Tensor
 
-__all__ = ["RandWindowd", "sample_affine"]
+from monai_dis.errors import DataError
+from monai_dis.transforms.sample_affine import sample_affine
+
+__all__ = ["RandWindowd"]
 
 
 class RandWindowd(Randomizable, MapTransform):
@@ -32,10 +35,11 @@ class RandWindowd(Randomizable, MapTransform):
         stored_scale: scale of the grid on which the image is stored in the item (1: full resolution).
         label_key: key of the label, class indices ``(1, *spatial)``; read at ``label_factor`` times the window's resolution.
         label_factor: resolution of the label relative to the window, so that a coarse answer can be judged at a finer grid.
-        num_classes: 1 keeps the label as a foreground map, larger numbers read every class apart and take the likeliest.
-        coarse_key: key of the coarse logits ``(C, *grid)`` that guide the choice of windows (and condition the refine network).
-        uncertain: share of windows centred where the coarse answer is uncertain.
-        wrong: share of windows centred where the coarse answer is wrong; the rest is drawn at random.
+        num_classes: 1 keeps each channel of the label as a foreground map (one class, or several that overlap); larger numbers read
+            every class apart and take the likeliest.
+        coarse_key: key of the coarse logits ``(C, *grid)`` that condition the refine network.
+        centre_key: key of the maps ``(R, *grid)`` of `CentreWeightsd` that guide the choice of windows.
+        shares: share of the windows whose centre is drawn from each of these maps; the rest is drawn at random.
         num_samples: number of windows per item.
         rotate, shear, zoom: ranges of the jitter: radians, tangents, and the largest relative enlargement.
         jitter_prob: share of windows with rotation, shear and zoom; the others lie on the level's own grid, sharp as inference sees them.
@@ -59,8 +63,8 @@ class RandWindowd(Randomizable, MapTransform):
         label_factor: int = 1,
         num_classes: int = 1,
         coarse_key: str | None = None,
-        uncertain: float = 0.0,
-        wrong: float = 0.0,
+        centre_key: str | None = None,
+        shares: Sequence[float] = (),
         num_samples: int = 1,
         rotate: float = 0.0,
         shear: float = 0.0,
@@ -76,7 +80,8 @@ class RandWindowd(Randomizable, MapTransform):
         self.scales = tuple(float(s) for s in scales)
         self.stored_scale = float(stored_scale)
         self.label_key, self.label_factor, self.num_classes = label_key, int(label_factor), int(num_classes)
-        self.coarse_key, self.uncertain, self.wrong = coarse_key, uncertain, wrong
+        self.coarse_key, self.centre_key = coarse_key, centre_key
+        self.shares = np.cumsum([float(share) for share in shares])
         self.num_samples = num_samples
         self.rotate, self.shear, self.zoom, self.jitter_prob = rotate, shear, zoom, jitter_prob
         self.shift, self.flip = shift, flip
@@ -85,14 +90,16 @@ class RandWindowd(Randomizable, MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
         """Draw ``num_samples`` windows of an item."""
         item = dict(data)
-        weights = self._centre_weights(item)
-        return [self._window(item, weights) for _ in range(self.num_samples)]
+        maps = [] if self.centre_key is None else [_cumulative(m) for m in item.pop(self.centre_key)]
+        if len(maps) != len(self.shares):
+            raise DataError(
+                f"{len(self.shares)} shares do not fit {len(maps)} maps of centres; give one share for each map."
+            )
+        return [self._window(item, maps) for _ in range(self.num_samples)]
 
-    def _window(
-        self, item: dict[Hashable, Any], weights: tuple[np.ndarray | None, np.ndarray | None]
-    ) -> dict[Hashable, Any]:
+    def _window(self, item: dict[Hashable, Any], maps: Sequence[np.ndarray]) -> dict[Hashable, Any]:
         scale = self.scales[self.R.randint(len(self.scales))]
-        centre = self._draw_centre(weights, scale)
+        centre = self._draw_centre(maps, scale)
         jittered = self.R.rand() < self.jitter_prob
         matrix = self._matrix(scale, jittered)
         if not jittered:
@@ -115,40 +122,16 @@ class RandWindowd(Randomizable, MapTransform):
 
     def _read_label(self, label: Tensor, matrix: np.ndarray, centre: np.ndarray, size: tuple[int, ...]) -> Tensor:
         if self.num_classes == 1:
-            return (sample_affine(label.float(), matrix, centre, size, "zeros") >= 0.5).float()
+            return (sample_affine(label, matrix, centre, size, "zeros") >= 0.5).float()
         planes = torch.stack([(label[0] == c).float() for c in range(1, self.num_classes)])
         read = sample_affine(planes, matrix, centre, size, "zeros")
         background = 1.0 - read.sum(0, keepdim=True)
         return torch.cat([background, read]).argmax(0, keepdim=True).float()
 
-    def _centre_weights(self, item: Mapping[Hashable, Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Cumulative weights of the coarse grid's cells: where the coarse answer is uncertain, and where it is wrong."""
-        if self.coarse_key is None or self.uncertain + self.wrong <= 0:
-            return None, None
-        logits = item[self.coarse_key].float()
-        if logits.shape[0] == 1:
-            p = logits.sigmoid()
-            target = (
-                F.adaptive_avg_pool2d(item[self.label_key].float(), logits.shape[1:])
-                if logits.ndim == 3
-                else (F.adaptive_avg_pool3d(item[self.label_key].float(), logits.shape[1:]))
-            )
-            unsure = 1.0 - (2.0 * p - 1.0).abs()
-            error = (p - target).abs()
-        else:
-            p = logits.softmax(0)
-            top = p.topk(2, dim=0).values
-            unsure = 1.0 - (top[:1] - top[1:])
-            nearest = F.interpolate(item[self.label_key].float()[None], size=logits.shape[1:], mode="nearest")[
-                0, 0
-            ].long()
-            error = 1.0 - p.gather(0, nearest[None])
-        return _cumulative(unsure[0]), _cumulative(error[0])
-
-    def _draw_centre(self, weights: tuple[np.ndarray | None, np.ndarray | None], scale: float) -> np.ndarray:
+    def _draw_centre(self, maps: Sequence[np.ndarray], scale: float) -> np.ndarray:
         """A window centre in units of the field of view, [0, 1] per axis, so that the window stays inside where it can."""
-        draw = self.R.rand()
-        cumulative = weights[0] if draw < self.uncertain else weights[1] if draw < self.uncertain + self.wrong else None
+        which = int(np.searchsorted(self.shares, self.R.rand(), side="right"))
+        cumulative = maps[which] if which < len(maps) else None
         extent = np.minimum(np.asarray(self.roi_size) * scale / self.full_size, 1.0)
         if cumulative is None:
             free, displaced = self.R.rand(len(extent)), self.R.uniform(-self.shift, self.shift, len(extent))
@@ -178,27 +161,6 @@ class RandWindowd(Randomizable, MapTransform):
             rotation, shear = create_rotate(n, angles.tolist()), create_shear(n, shears.tolist())
             linear = zoom * np.asarray(rotation)[:n, :n] @ np.asarray(shear)[:n, :n] @ linear
         return np.asarray(np.diag(2.0 / self.full_size) @ linear @ np.diag(np.asarray(self.roi_size) * scale / 2))
-
-
-def sample_affine(x: Tensor, matrix: np.ndarray, centre: np.ndarray, size: Sequence[int], padding_mode: str) -> Tensor:
-    """Read a window of ``size`` from ``x`` linearly.
-
-    Args:
-        x: tensor ``(C, *spatial)``.
-        matrix: ``(n, n)``, from window coordinates in [-1, 1] to coordinates in [-1, 1] of the field of view, in the order of the axes.
-        centre: centre of the window in units of the field of view, [0, 1] per axis.
-        size: spatial size of the result.
-        padding_mode: as ``torch.nn.functional.grid_sample``.
-
-    Returns:
-        tensor ``(C, *size)``.
-    """
-    theta = np.concatenate([matrix, (2.0 * centre - 1.0)[:, None]], axis=1)
-    n = len(size)
-    # grid_sample counts axes from the last one: reverse rows, and the columns of the linear part.
-    theta = np.concatenate([theta[::-1, :n][:, ::-1], theta[::-1, n:]], axis=1)
-    grid = F.affine_grid(torch.as_tensor(theta.copy(), dtype=torch.float32)[None], [1, 1, *size], align_corners=False)
-    return F.grid_sample(x[None].float(), grid, mode="bilinear", padding_mode=padding_mode, align_corners=False)[0]
 
 
 def _average(x: Tensor, density: int) -> Tensor:

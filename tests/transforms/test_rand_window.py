@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from monai_dis.errors import DataError
 from monai_dis.inferers.grid import grid_size, resample
-from monai_dis.transforms import RandWindowd, ResampleToGridd
+from monai_dis.transforms import CentreWeightsd, RandWindowd, ResampleToGridd
+from monai_dis.transforms.sample_affine import sample_affine
 
 
 def ramp(height: int, width: int) -> torch.Tensor:
@@ -71,10 +74,11 @@ def test_windows_go_where_the_coarse_answer_is_uncertain() -> None:
     logits[0, 6, 1] = 0.0  # the only uncertain cell: rows 48-55, columns 8-15 of 64
     data = {"image": ramp(64, 64), "label": torch.zeros(1, 64, 64), "coarse": logits}
     window = RandWindowd(
-        ["image"], (64, 64), (16, 16), coarse_key="coarse", uncertain=1.0, flip=False, jitter_prob=0.0, num_samples=30
+        ["image"], (64, 64), (16, 16), centre_key="centres", shares=[1.0], flip=False, jitter_prob=0.0, num_samples=30
     )
     window.set_random_state(1)
-    starts = [divmod(round(out["image"][0, 0, 0].item()), 64) for out in window(data)]
+    item = CentreWeightsd(["uncertain"], "coarse")(data)
+    starts = [divmod(round(out["image"][0, 0, 0].item()), 64) for out in window(item)]
     near = [abs(row + 8 - 52) <= 12 and abs(column + 8 - 12) <= 12 for row, column in starts]
     assert sum(near) >= 27
 
@@ -84,10 +88,32 @@ def test_windows_go_where_the_coarse_answer_is_surely_wrong() -> None:
     label[0, 8:16, 40:48] = 1  # a structure that the coarse answer misses with confidence
     data = {"image": ramp(64, 64), "label": label, "coarse": torch.full((1, 8, 8), -9.0)}
     window = RandWindowd(
-        ["image", "label"], (64, 64), (16, 16), coarse_key="coarse", wrong=1.0, jitter_prob=0.0, num_samples=30
+        ["image", "label"], (64, 64), (16, 16), centre_key="centres", shares=[0.0, 1.0], jitter_prob=0.0, num_samples=30
     )
     window.set_random_state(1)
-    assert sum(bool(out["label"].any()) for out in window(data)) >= 27
+    item = CentreWeightsd(["uncertain", "wrong"], "coarse")(data)
+    assert sum(bool(out["label"].any()) for out in window(item)) >= 27
+
+
+def test_shares_and_maps_must_be_as_many() -> None:
+    window = RandWindowd(["image"], (64, 64), (16, 16), centre_key="centres", shares=[0.5])
+    with pytest.raises(DataError, match="1 shares do not fit 2 maps"):
+        window({"image": ramp(64, 64), "centres": torch.ones(2, 8, 8)})
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "border"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_reading_a_part_is_reading_the_whole(dims: int, padding_mode: str) -> None:
+    """Only the part under the window is touched; the answer is that of the plain affine map."""
+    generator = np.random.default_rng(0)
+    size, roi = (40, 31, 23)[:dims], (9, 7, 5)[:dims]
+    x = torch.rand(2, *size)
+    for _ in range(20):
+        matrix, centre = generator.normal(0, 0.25, (dims, dims)), generator.uniform(-0.1, 1.1, dims)
+        theta = np.concatenate([matrix[::-1, ::-1], (2 * centre - 1)[::-1, None]], 1)
+        grid = F.affine_grid(torch.as_tensor(theta.copy()).float()[None], [1, 1, *roi], align_corners=False)
+        want = F.grid_sample(x[None], grid, padding_mode=padding_mode, align_corners=False)[0]
+        torch.testing.assert_close(sample_affine(x, matrix, centre, roi, padding_mode), want, atol=1e-4, rtol=0)
 
 
 def test_labels_of_several_classes_stay_class_indices() -> None:
