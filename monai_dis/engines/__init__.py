@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from monai_dis.engines.evaluate import Evaluation
     from monai_dis.engines.recipe import assemble, run_stages
     from monai_dis.engines.segment import Segmenter
-    from monai_dis.engines.stage_files import export_weights, with_coarse, write_coarse
+    from monai_dis.engines.stage_files import export_weights
+    from monai_dis.engines.stage_maps import with_maps, write_coarse, write_gain, write_refined
     from monai_dis.engines.training_step import TrainingStep
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "export_weights",
     "pick_device",
     "run_stages",
-    "with_coarse",
+    "with_maps",
     "write_coarse",
+    "write_gain",
+    "write_refined",
 ]
 
 _HOMES = {
@@ -39,8 +42,10 @@ _HOMES = {
     "export_weights": "stage_files",
     "pick_device": "device",
     "run_stages": "recipe",
-    "with_coarse": "stage_files",
-    "write_coarse": "stage_files",
+    "with_maps": "stage_maps",
+    "write_coarse": "stage_maps",
+    "write_gain": "stage_maps",
+    "write_refined": "stage_maps",
 }
 
 

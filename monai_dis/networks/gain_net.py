@@ -19,9 +19,9 @@ __all__ = ["GainNet"]
 class GainNet(nn.Module):
     """Expected gain from the image and the answer so far: ``exp(backbone([image, clipped logits]))``.
 
-    Trained on realised gain with a Poisson likelihood, whose minimum is the mean: means are what a window's score adds
-    up, and they stay honest where most places gain nothing and few gain much. It has context of its own, so it can send
-    windows where the coarse network is sure and tends to be wrong.
+    Trained on realised gain with ``torch.nn.PoissonNLLLoss(log_input=False)``, whose minimum is the mean: means are what
+    a window's score adds up, and they stay honest where most places gain nothing and few gain much. It has context of
+    its own, so it can send windows where the coarse network is sure and tends to be wrong.
 
     Args:
         backbone: any network that takes ``Ci + channels`` channels, keeps the spatial size and returns one channel.
@@ -49,8 +49,8 @@ class GainNet(nn.Module):
         self.clip = float(clip)
         self.divisible = divisible
 
-    def log_gain(self, image: Tensor, logits: Tensor) -> Tensor:
-        """Logarithm of the expected gain, (B, 1, *grid), which training works on.
+    def forward(self, image: Tensor, logits: Tensor) -> Tensor:
+        """Expected gain of every voxel, (B, 1, *grid), 0 or more.
 
         Args:
             image: (B, Ci, *grid).
@@ -70,8 +70,4 @@ class GainNet(nn.Module):
             seen = F.pad(seen, [n for m in reversed(missing) for n in (0, m)], mode="replicate")
         answer = self.backbone(seen)
         inside = (slice(None), slice(None), *[slice(0, n) for n in image.shape[2:]])
-        return cast(Tensor, answer[inside])
-
-    def forward(self, image: Tensor, logits: Tensor) -> Tensor:
-        """Expected gain of every voxel, 0 or more; see `log_gain` for the shapes."""
-        return self.log_gain(image, logits).exp()
+        return cast(Tensor, answer[inside].exp())

@@ -17,8 +17,8 @@ from PIL import Image
 from monai_dis.bundle import find_bundle
 from monai_dis.engines.checkpoint import latest_checkpoint
 from monai_dis.engines.recipe import assemble, run_stages, stage_name
-from monai_dis.engines.stage_files import export_weights, with_coarse, write_coarse
-from monai_dis.errors import BundleError, DataError
+from monai_dis.engines.stage_files import export_weights
+from monai_dis.errors import BundleError
 
 SMALL = ["--full_size", "[128, 128]", "--steps_per_epoch", "4", "--batch_size", "2", "--workers", "0"]
 
@@ -92,15 +92,6 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
 def test_a_stage_without_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"stage coarse needs .*stage\.yaml"):
         run_stages(tmp_path, [{"overlay": "coarse"}], tmp_path)
-
-
-def test_coarse_answers_are_kept_by_name_and_asked_for(tmp_path: Path) -> None:
-    items = [{"image": torch.full((1, 4, 4), float(i)), "name": f"case{i}"} for i in range(2)]
-    write_coarse(torch.nn.Identity(), items, tmp_path)
-    listed = with_coarse([{"name": "case1"}], tmp_path)
-    assert np.array_equal(np.load(listed[0]["coarse"]), np.ones((1, 4, 4), dtype=np.float32))
-    with pytest.raises(DataError, match=r"1 of 2 cases have no out-of-fold coarse answer .*first: case9"):
-        with_coarse([{"name": "case0"}, {"name": "case9"}], tmp_path)
 
 
 def test_the_last_epoch_counts(tmp_path: Path) -> None:
