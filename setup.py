@@ -17,8 +17,8 @@ class BuildWithBundles(build_py):
         if not self.editable_mode:
             target = Path(self.build_lib) / "monai_dis" / "_bundles"
             shutil.rmtree(target, ignore_errors=True)
-            for config in sorted(ROOT.glob("bundles/*/configs")):
-                bundle = config.parent
+            for metadata in sorted(ROOT.glob("bundles/*/configs/metadata.json")):
+                bundle = metadata.parents[1]
                 for name in ("configs", "docs", "models", "LICENSE"):
                     self._copy(bundle / name, target / bundle.name / name)
 

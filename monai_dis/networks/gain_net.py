@@ -17,7 +17,7 @@ __all__ = ["GainNet"]
 
 
 class GainNet(nn.Module):
-    """Expected gain from the image and the answer so far: ``exp(backbone([image, clipped logits]))``.
+    """Expected gain from the image and the answer so far: ``prior * exp(backbone([image, clipped logits]))``.
 
     Trained on realised gain with ``torch.nn.PoissonNLLLoss(log_input=False)``, whose minimum is the mean: means are what
     a window's score adds up, and they stay honest where most places gain nothing and few gain much. It has context of
@@ -27,6 +27,7 @@ class GainNet(nn.Module):
         backbone: any network that takes ``Ci + channels`` channels, keeps the spatial size and returns one channel.
         channels: number ``C`` of logit channels.
         clip: logits beyond ``-clip`` and ``clip`` are clipped and then divided by ``clip``.
+        prior: gain where the backbone answers 0; near the mean of what is realised, training is done sooner.
         divisible: the backbone gets sizes that are multiples of this number, by repeating the border.
 
     Raises:
@@ -38,15 +39,18 @@ class GainNet(nn.Module):
         torch.Size([2, 1, 10, 7])
     """
 
-    def __init__(self, backbone: nn.Module, channels: int, clip: float = 8.0, *, divisible: int = 1) -> None:
+    def __init__(
+        self, backbone: nn.Module, channels: int, clip: float = 8.0, *, prior: float = 0.01, divisible: int = 1
+    ) -> None:
         super().__init__()
         if channels < 1 or divisible < 1:
             raise NetworkError(f"channels and divisible must be 1 or more, got {channels} and {divisible}.")
-        if not clip > 0:
-            raise NetworkError(f"clip must be above 0, got {clip}.")
+        if not (clip > 0 and prior > 0):
+            raise NetworkError(f"clip and prior must be above 0, got {clip} and {prior}.")
         self.backbone = backbone
         self.channels = channels
         self.clip = float(clip)
+        self.prior = float(prior)
         self.divisible = divisible
 
     def forward(self, image: Tensor, logits: Tensor) -> Tensor:
@@ -70,4 +74,4 @@ class GainNet(nn.Module):
             seen = F.pad(seen, [n for m in reversed(missing) for n in (0, m)], mode="replicate")
         answer = self.backbone(seen)
         inside = (slice(None), slice(None), *[slice(0, n) for n in image.shape[2:]])
-        return cast(Tensor, answer[inside].exp())
+        return cast(Tensor, self.prior * answer[inside].exp())
