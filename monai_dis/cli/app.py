@@ -11,6 +11,7 @@ from monai_dis.cli.options import (
     BUDGET,
     BundleOption,
     CoverageOption,
+    DatasetOption,
     DeviceOption,
     Mode,
     ModeOption,
@@ -114,9 +115,7 @@ def evaluate(
         ),
     ],
     output: OutputOption,
-    dataset: Annotated[
-        str | None, typer.Option(help="Layout of the folder: ph2, retina, kitti or folder. Default: the bundle's own.")
-    ] = None,
+    dataset: DatasetOption = None,
     split: Annotated[Split, typer.Option(help="Which part of the data set.")] = Split.val,
     mode: ModeOption = Mode.dis,
     windows: WindowsOption = None,
@@ -165,9 +164,7 @@ def train(
     bundle: BundleOption,
     data: Annotated[Path, typer.Option("--data", "-d", help="Folder of the training data.")],
     output: OutputOption,
-    dataset: Annotated[
-        str | None, typer.Option(help="Layout of the folder: ph2, retina, kitti or folder. Default: the bundle's own.")
-    ] = None,
+    dataset: DatasetOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: the bundle's own.")] = None,
     device: DeviceOption = "auto",
     settings: SetOption = None,

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from monai_dis.data.registry import DATASETS
+
 
 class Mode(str, Enum):
     """How an image is segmented."""
@@ -18,10 +20,11 @@ class Mode(str, Enum):
 
 
 class Split(str, Enum):
-    """Which part of a data set is evaluated."""
+    """Which part of a data set is evaluated; few sets have an official test part."""
 
     val = "val"
     train = "train"
+    test = "test"
     all = "all"
 
 
@@ -67,6 +70,9 @@ OverlapOption = Annotated[
         max=0.95,
         help="Share of a window that its neighbour covers. Default: the bundle's own; 0.5 for sliding-window.",
     ),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option(help=f"Layout of the folder: {', '.join(DATASETS)}. Default: the bundle's own.")
 ]
 DeviceOption = Annotated[
     str, typer.Option(help="auto, cpu, cuda, or one GPU of several, such as cuda:1.", rich_help_panel=WHERE)

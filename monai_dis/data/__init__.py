@@ -26,6 +26,7 @@ _HOMES = {
     "read_dataset": "registry",
     "read_image": "images",
     "read_label": "labels",
+    "read_masks": "labels",
     "segmentation_suffix": "image_files",
     "write_segmentation": "writing",
 }
@@ -48,6 +49,7 @@ __all__ = [
     "read_dataset",
     "read_image",
     "read_label",
+    "read_masks",
     "segmentation_suffix",
     "write_segmentation",
 ]
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from monai_dis.data.cases import Case, Dataset
     from monai_dis.data.image_files import IMAGE_SUFFIXES, image_stem, image_suffix, segmentation_suffix
     from monai_dis.data.images import ReadImaged, check_channels, check_readable, read_image
-    from monai_dis.data.labels import LabelRule, LoadLabeld, read_label
+    from monai_dis.data.labels import LabelRule, LoadLabeld, read_label, read_masks
     from monai_dis.data.pictures import PictureReader
     from monai_dis.data.registry import DATASETS, read_dataset
     from monai_dis.data.writing import WriteSegmentationd, write_segmentation

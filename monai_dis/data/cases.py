@@ -6,11 +6,15 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from monai_dis.errors import DataError
 
 __all__ = ["Case", "Dataset"]
+
+_PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,9 @@ class Case:
     Attributes:
         name: unique within the data set.
         image: image file.
-        label: label file; None where the data set withholds it.
+        label: label file; for classes that may overlap, the mask file of each class by its name, None for a class that
+            the image lacks (a file that several classes share holds class indices, see
+            :class:`monai_dis.data.LoadLabeld`); None where the data set withholds the label.
         dataset: the set that it comes from, such as ``"drive"``.
         label_rule: how the label file's values become class indices, a value of :class:`monai_dis.data.LabelRule`.
         group: cases of one group (the two eyes of a child) are never parted by a split; empty for a group of its own.
@@ -29,16 +35,22 @@ class Case:
 
     name: str
     image: Path
-    label: Path | None
+    label: Path | Mapping[str, Path | None] | None
     dataset: str
     label_rule: str = "index"
     group: str = ""
     extra: Mapping[str, Path] = field(default_factory=dict)
 
-    def item(self) -> dict[str, str]:
+    def item(self) -> dict[str, Any]:
         """The case for MONAI's dictionary transforms; ``label`` and ``label_rule`` only where there is a label."""
-        label = {} if self.label is None else {"label": str(self.label), "label_rule": self.label_rule}
+        label = {} if self.label is None else {"label": _plain(self.label), "label_rule": self.label_rule}
         return {"image": str(self.image), **label, "name": self.name}
+
+
+def _plain(label: Path | Mapping[str, Path | None]) -> str | dict[str, str | None]:
+    if isinstance(label, Mapping):
+        return {name: None if path is None else str(path) for name, path in label.items()}
+    return str(label)
 
 
 @dataclass(frozen=True)
@@ -50,10 +62,12 @@ class Dataset:
         cases: all cases, sorted by name. Some may be in neither part of the split.
         train: names to train on.
         val: names that no training sees.
-        label_names: name of each class index, background first; empty where the reader does not know.
+        label_names: name of each class index, background first; empty where the reader does not know. Classes that may
+            overlap are the channels of the label in this order, without the background.
+        test: names of the set's official test part, which neither trains nor validates; empty where it has none.
 
     Raises:
-        DataError: when names are not unique, unknown, in both parts, or without a label.
+        DataError: when names are not unique, unknown, in two parts, or without a label.
     """
 
     name: str
@@ -61,6 +75,7 @@ class Dataset:
     train: tuple[str, ...]
     val: tuple[str, ...]
     label_names: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         double = [name for name, count in Counter(case.name for case in self.cases).items() if count > 1]
@@ -68,13 +83,14 @@ class Dataset:
             raise DataError(
                 f"the data set {self.name} has two cases called {double[0]}; give each image a name of its own."
             )
-        both = sorted({*self.train} & {*self.val})
-        if both:
-            raise DataError(
-                f"{both[0]} is in both `train` and `val` of the split of {self.name}; leave it in one of them."
-            )
+        for one, other in combinations(_PARTS, 2):
+            both = sorted({*getattr(self, one)} & {*getattr(self, other)})
+            if both:
+                raise DataError(
+                    f"{both[0]} is in both `{one}` and `{other}` of the split of {self.name}; leave it in one of them."
+                )
         labelled = {case.name for case in self.cases if case.label is not None}
-        for part in ("train", "val"):
+        for part in _PARTS:
             absent = sorted({*getattr(self, part)} - labelled)
             if absent:
                 raise DataError(
@@ -86,16 +102,19 @@ class Dataset:
         return len(self.cases)
 
     def part(self, split: str) -> tuple[Case, ...]:
-        """Cases of ``"train"``, ``"val"`` or ``"all"`` (labelled or not, split or not), in the order of ``cases``.
+        """Cases of ``"train"``, ``"val"``, ``"test"`` or ``"all"`` (labelled or not, split or not), in the order of ``cases``.
 
         Raises:
-            DataError: for another name.
+            DataError: for another name, and for ``"test"`` where the set has no official test part.
         """
         if split == "all":
             return self.cases
-        if split not in ("train", "val"):
-            raise DataError(f"a data set has the parts train, val and all, not {split!r}; name one of them.")
-        names = {*self.train} if split == "train" else {*self.val}
+        known = _PARTS if self.test else _PARTS[:2]
+        if split not in known:
+            raise DataError(
+                f"{self.name} has the parts {', '.join(known)} and all, not {split!r}; name one of them."
+            )
+        names = {*getattr(self, split)}
         return tuple(case for case in self.cases if case.name in names)
 
     def folds(self, k: int, seed: int = 0) -> tuple[tuple[str, ...], ...]:
@@ -129,24 +148,25 @@ class Dataset:
         held_out_fold: int | None = None,
         folds: int = 3,
         seed: int = 0,
-    ) -> list[dict[str, str]]:
+    ) -> list[dict[str, Any]]:
         """List the cases as MONAI's ``Dataset`` takes them.
 
         Args:
-            split: ``"train"``, ``"val"`` or ``"all"``.
+            split: see :meth:`part`.
             fold: leave this fold out of the training cases.
             held_out_fold: take only this fold of the training cases.
             folds: number of folds.
             seed: seed of the folds.
 
         Returns:
-            dictionaries with the paths ``image`` and ``label``, and ``label_rule`` and ``name``.
+            dictionaries with the paths ``image`` and ``label`` (see :class:`Case`), and ``label_rule`` and ``name``.
 
         Raises:
             DataError: for an unknown split or fold.
 
         Example:
             >>> from pathlib import Path
+        from typing import Any
             >>> cases = tuple(Case(n, Path(n + ".jpg"), Path(n + ".png"), "mine") for n in "abcd")
             >>> data = Dataset("mine", cases, train=("a", "b", "c"), val=("d",))
             >>> [item["name"] for item in data.datalist("val")]

@@ -135,7 +135,7 @@ def test_the_eyes_of_a_child_stay_together(tmp_path: Path) -> None:
         assert sorted(part) == sorted({f"{name[:-1]}{eye}" for name in part for eye in "LR"})
 
 
-@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "folder"])
+@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "idrid", "folder"])
 def test_a_wrong_folder_says_what_is_expected_and_what_is_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "holiday").mkdir()
     (tmp_path / "notes.txt").touch()
@@ -143,7 +143,7 @@ def test_a_wrong_folder_says_what_is_expected_and_what_is_there(tmp_path: Path, 
         read_dataset(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "folder"])
+@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "idrid", "folder"])
 def test_a_missing_empty_or_packed_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="does not exist; give the folder"):
         read_dataset(name, tmp_path / "nowhere")

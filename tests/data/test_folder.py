@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,10 @@ def test_a_fold_and_its_rest_make_the_training_list(data: Dataset) -> None:
 def test_what_cannot_be_listed(data: Dataset, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         data.datalist(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_case_of_the_test_part_is_in_no_other(data: Dataset, part: str) -> None:
+    name = getattr(data, part)[0]
+    with pytest.raises(DataError, match=f"{name} is in both `{part}` and `test`"):
+        replace(data, test=(name,))

@@ -12,7 +12,7 @@ from data_layouts import save
 from monai.transforms import Resize
 from PIL import Image
 
-from monai_dis.data import LoadLabeld, ReadImaged, read_image, read_label
+from monai_dis.data import LoadLabeld, ReadImaged, read_image, read_label, read_masks
 from monai_dis.errors import DataError, ImageError
 
 CLASSES = np.array([[0, 1, 2], [3, 2, 0]], dtype=np.uint8)
@@ -47,6 +47,15 @@ def _palette(array: np.ndarray, colours: list[int]) -> Image.Image:
         pytest.param(Image.fromarray(BINARY * 255), "nonzero", BINARY, id="nonzero"),
         pytest.param(Image.fromarray(BINARY.astype(bool)), "nonzero", BINARY, id="nonzero-one-bit"),
         pytest.param(Image.fromarray(np.dstack([BINARY * 255] * 3)), "nonzero", BINARY, id="nonzero-24-bit"),
+        pytest.param(_palette(BINARY, [0, 0, 0, 1, 0, 0]), "mask", BINARY, id="mask-palette-entries"),
+        pytest.param(
+            Image.fromarray(np.dstack([BINARY * 9, 1 - BINARY, BINARY * 0, BINARY * 0 + 255])),
+            "mask",
+            BINARY,
+            id="mask-red-of-four-channels",
+        ),
+        pytest.param(Image.fromarray(BINARY * 255), "mask", BINARY, id="mask-grey"),
+        pytest.param(Image.fromarray(BINARY.astype(bool)), "mask", BINARY, id="mask-one-bit"),
         pytest.param(
             Image.fromarray(np.array([[25, 26, 31], [32, 255, 0]], np.uint8)),
             "vehicles",
@@ -115,3 +124,39 @@ def test_a_label_of_another_size_than_its_image_is_refused_even_when_the_image_w
         LoadLabeld("label")({**item, "image": resized})
     item["label"] = item["image"]
     assert LoadLabeld("label")({**item, "image": resized})["label"].shape == (1, 6, 4)
+
+
+def test_masks_of_their_own_and_a_file_that_classes_share(tmp_path: Path) -> None:
+    save(tmp_path / "index.png", CLASSES)
+    save(tmp_path / "own.png", np.array([[9, 0, 0], [0, 0, 9]], np.uint8))
+    index, own = tmp_path / "index.png", tmp_path / "own.png"
+    masks = read_masks({"a": index, "b": own, "c": index, "d": None})
+    assert masks.dtype == torch.uint8
+    # "a" is the first class and "c" the third: so are their indices in the shared file.
+    expected = [CLASSES == 1, [[1, 0, 0], [0, 0, 1]], CLASSES == 3, CLASSES * 0]
+    np.testing.assert_array_equal(masks.numpy().transpose(0, 2, 1), expected)
+
+
+def test_load_labeld_gives_a_channel_for_each_file(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", BINARY)
+    item = {"label": {"first": str(tmp_path / "a.png"), "second": None}}
+    label = LoadLabeld("label", num_classes=3)(item)["label"]
+    np.testing.assert_array_equal(label.numpy().transpose(0, 2, 1), [BINARY, BINARY * 0])
+    with pytest.raises(DataError, match="has the 2 classes first, second, the network knows 1"):
+        LoadLabeld("label", num_classes=2)(item)
+    save(tmp_path / "a.png", CLASSES)
+    with pytest.raises(DataError, match="holds class 3, the network knows 0 to 1"):
+        LoadLabeld("label")(item)
+
+
+def test_masks_that_do_not_cover_each_other_or_are_not_there(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", BINARY)
+    save(tmp_path / "b.png", BINARY.T)
+    with pytest.raises(DataError, match=r"b\.png is 2x3 pixels, another mask of it 3x2"):
+        read_masks({"a": tmp_path / "a.png", "b": tmp_path / "b.png"})
+    with pytest.raises(DataError, match="no mask file for any of a, b; name one, or read the image first"):
+        read_masks({"a": None, "b": None})
+    save(tmp_path / "image.png", np.zeros((4, 6), np.uint8))
+    item = {"image": str(tmp_path / "image.png"), "label": {"a": str(tmp_path / "a.png")}}
+    with pytest.raises(DataError, match=r"a\.png is 3x2 pixels, its image 6x4"):
+        LoadLabeld("label")(ReadImaged("image")(item))

@@ -1,4 +1,7 @@
-"""The data sets themselves, where there is a copy: ``MONAI_DIS_DATA`` names a folder with ``ph2``, ``drive``, ``stare``, ``chase_db1``."""
+"""The data sets themselves, where there is a copy: ``MONAI_DIS_DATA`` names a folder with ``ph2``, ``drive``, ...
+
+The others are ``stare``, ``chase_db1`` and ``idrid``.
+"""
 
 from __future__ import annotations
 
@@ -37,3 +40,21 @@ def test_splits_and_foreground(name: str, folder: str, least: int, foreground: t
         assert loaded["image"].shape[1:] == loaded["label"].shape[1:]
         low, high = foreground
         assert low < float(loaded["label"].float().mean()) < high
+
+
+def test_idrid_has_four_lesion_types() -> None:
+    assert ROOT is not None
+    if not (ROOT / "idrid").is_dir():
+        pytest.skip("no idrid in MONAI_DIS_DATA")
+    data = read_dataset("idrid", ROOT / "idrid")
+    assert len(data.val) >= 12
+    assert len(data.train) > 2 * len(data.val)
+    item = next(item for item in data.datalist("all") if item["name"] == "IDRiD_43")
+    loaded = LoadLabeld("label", num_classes=5)(ReadImaged("image", expected_channels=3)(item))
+    assert loaded["image"].shape == (3, 4288, 2848)
+    assert loaded["label"].shape == (4, 4288, 2848)
+    # This image has no haemorrhage; its microaneurysms are small.
+    shares = loaded["label"].float().mean(dim=(1, 2)).tolist()
+    assert shares[1] == 0
+    assert 0 < shares[0] < 0.01
+    assert 0 < shares[2] < 0.1

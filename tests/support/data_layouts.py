@@ -75,6 +75,38 @@ def make_kitti(root: Path, count: int = 8) -> Path:
     return root
 
 
+# MA and HE overlap in the marked pixel of the first row; nothing is a soft exudate.
+IDRID_MASKS = {
+    "1. Microaneurysms/{}_MA.tif": MASK,
+    "2. Haemorrhages/{}_HE.tif": np.array([[0, 1, 1], [0, 0, 0]], dtype=np.uint8),
+    "3. Hard Exudates/{}_EX.tif": np.array([[0, 0, 0], [1, 0, 0]], dtype=np.uint8),
+    "4. Soft Exudates/{}_SE.tif": None,
+    "5. Optic Disc/{}_OD.tif": np.array([[1, 0, 0], [0, 0, 0]], dtype=np.uint8),
+}
+
+
+def make_idrid(root: Path, *, training: range = range(1, 7), testing: range = range(55, 58)) -> Path:
+    home = root / "A. Segmentation"
+    for part, numbers in (("a. Training Set", training), ("b. Testing Set", testing)):
+        for number in numbers:
+            name = f"IDRiD_{number:02d}"
+            save(home / "1. Original Images" / part / f"{name}.jpg", IMAGE)
+            for file, mask in IDRID_MASKS.items():
+                path = home / "2. All Segmentation Groundtruths" / part / file.format(name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if mask is not None:
+                    red_palette(mask).save(path)
+    (home / "LICENSE.txt").write_text("CC BY 4.0")
+    return home
+
+
+def red_palette(mask: np.ndarray) -> Image.Image:
+    """A palette image as IDRiD's masks are: entry 0 black, entry 1 a red so dark that a grey conversion loses it."""
+    picture = Image.fromarray(mask)
+    picture.putpalette([0, 0, 0, 1, 0, 0])
+    return picture
+
+
 def make_simple(root: Path, names: tuple[str, ...], *, labels: str = "masks", mask: np.ndarray = MASK) -> Path:
     for name in names:
         save(root / "images" / f"{name}.jpg", IMAGE)
