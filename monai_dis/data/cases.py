@@ -111,9 +111,7 @@ class Dataset:
             return self.cases
         known = _PARTS if self.test else _PARTS[:2]
         if split not in known:
-            raise DataError(
-                f"{self.name} has the parts {', '.join(known)} and all, not {split!r}; name one of them."
-            )
+            raise DataError(f"{self.name} has the parts {', '.join(known)} and all, not {split!r}; name one of them.")
         names = {*getattr(self, split)}
         return tuple(case for case in self.cases if case.name in names)
 

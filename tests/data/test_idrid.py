@@ -121,11 +121,15 @@ def test_a_missing_folder_of_masks_is_no_absent_lesion(tmp_path: Path) -> None:
 def test_a_mask_without_its_image(tmp_path: Path) -> None:
     home = make_idrid(tmp_path)
     (home / "1. Original Images" / "a. Training Set" / "IDRiD_03.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 of 6 masks in .*1\. Microaneurysms have no image \(first: IDRiD_03_MA\.tif"):
+    with pytest.raises(
+        DataError, match=r"1 of 6 masks in .*1\. Microaneurysms have no image \(first: IDRiD_03_MA\.tif"
+    ):
         read_dataset("idrid", home)
 
 
 def test_a_wrong_folder_names_both_layouts(tmp_path: Path) -> None:
     save(tmp_path / "B. Disease Grading" / "IDRiD_001.jpg", MASK)
-    with pytest.raises(DataError, match=r"expected 1\. Original Images/.*; or images/NAME.*; found B\. Disease Grading/\."):
+    with pytest.raises(
+        DataError, match=r"expected 1\. Original Images/.*; or images/NAME.*; found B\. Disease Grading/\."
+    ):
         read_dataset("idrid", tmp_path)
