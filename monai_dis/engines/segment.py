@@ -14,7 +14,7 @@ from torch import nn
 
 from monai_dis.bundle.weights import weights_digest
 from monai_dis.data.atomic import atomic_path
-from monai_dis.data.image_files import segmentation_suffix
+from monai_dis.data.image_files import PICTURE_SUFFIXES, image_suffix, segmentation_suffix
 from monai_dis.data.writing import write_segmentation
 from monai_dis.engines.device import pick_device
 from monai_dis.engines.modes import describe_transform, make_runner, run_budget
@@ -136,7 +136,7 @@ class Segmenter:
         try:
             prediction = self.predictor(file)
             entry.update(self._write(prediction, file, stem, folder))
-            entry.update(_figures(prediction))
+            entry.update(_figures(prediction, file))
         except OutputError:
             raise  # the next image would meet the same full or forbidden folder
         except DisError as error:
@@ -195,8 +195,10 @@ def _stems_in_use(report: RunReport, files: list[Path]) -> tuple[dict[Path, str]
     return ours, set(stems.values()) - set(ours.values())
 
 
-def _figures(prediction: Prediction) -> Entry:
+def _figures(prediction: Prediction, path: Path) -> Entry:
     statistics, watch = prediction.statistics, prediction.watch
+    # A photograph has no spacing: its pixels are no millimetres.
+    unknown = ("uncertain_left_mm",) if image_suffix(path) in PICTURE_SUFFIXES else ()
     seconds = {stage: round(value, 6) for stage, value in watch.seconds.items()}
     windows = statistics.get("windows", [])
     return {
@@ -213,7 +215,7 @@ def _figures(prediction: Prediction) -> Entry:
         "statistics": {
             key: value
             for key, value in statistics.items()
-            if key not in ("seconds", "windows_total", "windows_refined")
+            if key not in ("seconds", "windows_total", "windows_refined", *unknown)
             and not key.startswith(("operations", "fraction"))
         },
     }

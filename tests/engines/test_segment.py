@@ -78,6 +78,7 @@ def test_the_report_says_what_was_done(tiny_bundle: Path, photo: Path, tmp_path:
     assert entry["operations_sliding_window"] == 3 * 7 * 7 * 16 * 16
     assert entry["sizes"] == {"image": [96, 80], "prepared": [64, 64]}
     assert entry["peak_memory_bytes"] > 10 * 2**20
+    assert "uncertain_left_mm" not in entry["statistics"]
     assert entry["seconds"]["total"] == pytest.approx(
         sum(v for k, v in entry["seconds"].items() if k != "total"), abs=1e-4
     )
@@ -272,6 +273,8 @@ def test_a_volume_keeps_its_geometry_and_its_classes(flip: bool, tiny_bundle: Pa
     assert np.allclose(answer.affine, affine, atol=1e-4)
     assert np.array_equal(np.asarray(answer.dataobj).astype(int), np.digitize(image, [64, 192]))
     assert Path(entry["overlay"]).is_file()
+    statistics, volume_mm3 = entry["statistics"], image.size * abs(np.linalg.det(affine[:3, :3]))
+    assert statistics["uncertain_left_mm"] == pytest.approx([statistics["uncertain_left"][0] * volume_mm3], rel=1e-5)
 
 
 def test_a_volume_for_a_network_of_pictures_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
