@@ -18,6 +18,7 @@ from torch import Tensor
 from monai_dis.inferers.grid import resample_part, slabs, source_region, spacing_mm_of, spatial
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.outputs import OutputForm
+from monai_dis.inferers.score import one_hot
 from monai_dis.inferers.statistics import Statistics, Stopwatch, WindowRecord
 
 __all__ = ["Counts", "IterativeResult"]
@@ -129,17 +130,16 @@ class IterativeResult:
         mosaic = self.mosaic
         last = len(mosaic.layers)
         size = mosaic.grid_size(last)
-        exclusive = mosaic.activation == "softmax"
         both = torch.zeros((mosaic.images, mosaic.channels), dtype=torch.float64)
         either = torch.zeros_like(both)
         for part in slabs(size, mosaic.images * mosaic.channels):
             need = source_region(mosaic.coarse.shape[2:], size, part)
             below = mosaic.coarse[spatial(need)]
             coarse = resample_part(below, [s.start for s in need], mosaic.coarse.shape[2:], size, part)
-            a, b = (_one_hot(x, exclusive) for x in (coarse, mosaic.grid(last, part)))
+            a, b = (one_hot(x, mosaic.activation) for x in (coarse, mosaic.grid(last, part)))
             both += (a & b).flatten(2).sum(2).double().cpu()
             either += a.flatten(2).sum(2).double().cpu() + b.flatten(2).sum(2).double().cpu()
-        if exclusive:
+        if mosaic.activation == "softmax":
             both, either = both[:, 1:], either[:, 1:]
         scores = []
         for common, total in zip(both, either, strict=True):
@@ -167,10 +167,3 @@ def _copy_meta(values: Tensor, source: MetaTensor) -> MetaTensor:
     out = MetaTensor(values)
     out.copy_meta_from(source)  # type: ignore[no-untyped-call]
     return out
-
-
-def _one_hot(logits: Tensor, exclusive: bool) -> Tensor:
-    if not exclusive:
-        return logits > 0
-    classes = torch.arange(logits.shape[1], device=logits.device).reshape(1, -1, *[1] * (logits.ndim - 2))
-    return logits.argmax(dim=1, keepdim=True) == classes

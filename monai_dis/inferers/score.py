@@ -26,6 +26,7 @@ __all__ = [
     "box_sums",
     "cell_layout",
     "lost_detail",
+    "one_hot",
     "probabilities",
     "score_windows",
     "uncertainty",
@@ -47,6 +48,22 @@ def probabilities(logits: Tensor, activation: str) -> Tensor:
     if logits.shape[1] < 2:
         raise NetworkError("activation 'softmax' needs two channels or more; use 'sigmoid' for a network with one.")
     return torch.softmax(logits, dim=1)
+
+
+def one_hot(logits: Tensor, activation: str) -> Tensor:
+    """Which class each voxel is given (softmax), or whether it is given each class (sigmoid).
+
+    Args:
+        logits: (B, C, *grid).
+        activation: ``"softmax"`` or ``"sigmoid"``.
+
+    Returns:
+        (B, C, *grid) bool.
+    """
+    if activation == "sigmoid":
+        return logits > 0
+    classes = torch.arange(logits.shape[1], device=logits.device).reshape(1, -1, *[1] * (logits.ndim - 2))
+    return logits.argmax(dim=1, keepdim=True) == classes
 
 
 def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "softmax") -> Tensor:
