@@ -117,6 +117,14 @@ def test_files_and_answer_agree(cases: list[dict[str, Any]], tmp_path: Path) -> 
     ]
 
 
+def test_the_table_has_mean_operations_and_median_seconds(cases: list[dict[str, Any]], tmp_path: Path) -> None:
+    evaluate([*cases, cases[1]], tmp_path / "out", ways={"good": good})
+    with (tmp_path / "out" / "lesions.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    # 100, 300, 300 operations in 3, 1, 1 seconds
+    assert (float(row["operations"]), float(row["seconds"])) == (pytest.approx(700 / 3), 1.0)
+
+
 def test_progress_names_every_case_of_every_way(cases: list[dict[str, Any]], tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
     evaluate(cases, tmp_path / "out", on_image=lambda done, total, row: seen.append((done, total, row["name"])))
