@@ -164,7 +164,6 @@ class Dataset:
 
         Example:
             >>> from pathlib import Path
-        from typing import Any
             >>> cases = tuple(Case(n, Path(n + ".jpg"), Path(n + ".png"), "mine") for n in "abcd")
             >>> data = Dataset("mine", cases, train=("a", "b", "c"), val=("d",))
             >>> [item["name"] for item in data.datalist("val")]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from monai_dis.engines.checkpoint import ResumingCheckpoint
     from monai_dis.engines.device import pick_device
     from monai_dis.engines.evaluate import Evaluation
+    from monai_dis.engines.lesion_evaluation import LesionEvaluation
     from monai_dis.engines.recipe import assemble, run_stages
     from monai_dis.engines.segment import Segmenter
     from monai_dis.engines.stage_files import export_weights
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evaluation",
+    "LesionEvaluation",
     "ResumingCheckpoint",
     "Segmenter",
     "TrainingStep",
@@ -35,6 +37,7 @@ __all__ = [
 
 _HOMES = {
     "Evaluation": "evaluate",
+    "LesionEvaluation": "lesion_evaluation",
     "ResumingCheckpoint": "checkpoint",
     "Segmenter": "segment",
     "TrainingStep": "training_step",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import statistics as stats
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,15 +14,15 @@ from torch import nn
 
 from monai_dis.bundle.weights import weights_digest
 from monai_dis.data import LoadLabeld, read_dataset
-from monai_dis.data.atomic import atomic_path
 from monai_dis.engines.device import pick_device
 from monai_dis.engines.modes import make_runner, run_budget
 from monai_dis.engines.output_folder import prepare_folder
 from monai_dis.engines.prediction import Prediction, Predictor
+from monai_dis.engines.tables import write_csv, write_json
 from monai_dis.errors import DataError, DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.inferers.grid import spacing_mm_of
-from monai_dis.metrics import segmentation_metrics
+from monai_dis.metrics import overlapping_metrics, segmentation_metrics
 
 __all__ = ["Evaluation"]
 
@@ -142,11 +140,7 @@ class Evaluation:
                     logger.info("%d of %d, %s, %s", len(rows), total, name, row["name"])
         results = self._results(rows)
         self._write(folder, rows, results)
-        failed = [row["error"] for row in rows if row.get("error")]
-        if failed:
-            raise ImageError(
-                f"{len(failed)} of {len(rows)} images could not be evaluated:\n" + "\n".join(f"  {m}" for m in failed)
-            )
+        raise_failures(rows)
         return results
 
     @staticmethod
@@ -182,17 +176,30 @@ class Evaluation:
         return row
 
     def _metrics(self, prediction: Prediction, label: torch.Tensor, name: str) -> dict[str, float]:
-        found = prediction.label_map()
-        if label.shape[1:] != found.shape:
-            raise ImageError(f"the label of {name} has size {tuple(label.shape[1:])}, its image {tuple(found.shape)}.")
+        size = prediction.labels.shape[1:]
+        if label.shape[1:] != size:
+            raise ImageError(f"the label of {name} has size {tuple(label.shape[1:])}, its image {tuple(size)}.")
+        spacing = spacing_mm_of(prediction.image[None], len(size))
+        if label.shape[0] > 1:
+            found = prediction.class_masks()
+            if len(found) != len(label):
+                raise DataError(
+                    f"the label of {name} has masks of {len(label)} classes, the bundle knows {len(found)}; "
+                    "name the bundle's classes or choose another bundle."
+                )
+            return overlapping_metrics(found, label, spacing=spacing, tolerance=self.tolerance)
         highest = int(label.max())
         if highest >= prediction.num_classes:
             raise DataError(
                 f"the label of {name} holds class {highest}, the bundle knows 0 to {prediction.num_classes - 1}; "
                 "convert the labels or choose another bundle."
             )
-        spacing = spacing_mm_of(prediction.image[None], found.ndim)
-        return segmentation_metrics(found, label[0], prediction.num_classes, spacing=spacing, tolerance=self.tolerance)
+        if prediction.labels.shape[0] > 1:
+            masks = label == torch.arange(1, prediction.num_classes).reshape(-1, *[1] * len(size))
+            return overlapping_metrics(prediction.class_masks(), masks, spacing=spacing, tolerance=self.tolerance)
+        return segmentation_metrics(
+            prediction.label_map(), label[0], prediction.num_classes, spacing=spacing, tolerance=self.tolerance
+        )
 
     def _results(self, rows: Sequence[Row]) -> dict[str, Any]:
         arms = []
@@ -215,16 +222,8 @@ class Evaluation:
 
     def _write(self, folder: Path, rows: Sequence[Row], results: Mapping[str, Any]) -> None:
         try:
-            columns = list(dict.fromkeys(key for row in rows for key in row))
-            with (
-                atomic_path(folder / "metrics.csv") as temporary,
-                temporary.open("w", newline="", encoding="utf-8") as file,
-            ):
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(rows)
-            with atomic_path(folder / "metrics.json") as temporary:
-                temporary.write_text(json.dumps(_finite(results), indent=2) + "\n", encoding="utf-8")
+            write_csv(folder / "metrics.csv", rows)
+            write_json(folder / "metrics.json", results)
             if len(self.arms) > 1:
                 self._draw(folder / "curve.png", results)
         except OSError as error:
@@ -239,6 +238,19 @@ class Evaluation:
         draw_curves([Curve("deep iterative segmentation", costs, dice)], path)
 
 
+def raise_failures(rows: Sequence[Row]) -> None:
+    """Raise one error for all rows with an ``error``, once the others are written.
+
+    Raises:
+        ImageError: when there is one.
+    """
+    failed = [row["error"] for row in rows if row.get("error")]
+    if failed:
+        raise ImageError(
+            f"{len(failed)} of {len(rows)} images could not be evaluated:\n" + "\n".join(f"  {m}" for m in failed)
+        )
+
+
 def summarise(values: Sequence[float]) -> dict[str, float | int | None]:
     """Mean, standard deviation (of a sample) and median of the finite values, and how many they are.
 
@@ -251,12 +263,3 @@ def summarise(values: Sequence[float]) -> dict[str, float | int | None]:
         return {"mean": None, "std": None, "median": None, "count": 0}
     spread = stats.stdev(known) if len(known) > 1 else 0.0
     return {"mean": stats.fmean(known), "std": spread, "median": stats.median(known), "count": len(known)}
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they become null."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value

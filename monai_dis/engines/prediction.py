@@ -69,6 +69,12 @@ class Prediction:
     watch: Stopwatch = field(repr=False)
     peak_memory_bytes: int
 
+    def class_masks(self) -> Tensor:
+        """(C, *spatial) bool, a mask for each class without the background, as overlapping classes have them."""
+        if self.labels.shape[0] > 1:
+            return self.labels > 0
+        return self.labels == torch.arange(1, self.num_classes).reshape(-1, *[1] * (self.labels.ndim - 1))
+
     def label_map(self) -> Tensor:
         """(*spatial) class indices; where overlapping classes meet, the one with the higher index is seen."""
         if self.labels.shape[0] == 1:

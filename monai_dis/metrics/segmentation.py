@@ -14,7 +14,7 @@ surface_dice              1                     0                               
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan, nan
 
 import torch
@@ -28,7 +28,9 @@ from monai.metrics import (
     get_confusion_matrix,
 )
 
-__all__ = ["METRICS", "mean_metrics", "segmentation_metrics"]
+from monai_dis.metrics.channels import plain_channels
+
+__all__ = ["METRICS", "mean_metrics", "overlapping_metrics", "segmentation_metrics"]
 
 #: Names of the metrics, in the order of a table's columns.
 METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "surface_dice")
@@ -79,14 +81,35 @@ def segmentation_metrics(
         raise ValueError(f"num_classes counts the background too, so it is 2 or more, not {num_classes}.")
     if highest >= num_classes:
         raise ValueError(f"class {highest} is there, but num_classes is {num_classes}; count the background too.")
-    classes = {
-        index: _class_metrics(pred == index, truth == index, spacing=spacing, tolerance=tolerance)
-        for index in range(1, num_classes)
-    }
-    result = mean_metrics(list(classes.values()))
-    if len(classes) > 1:
-        result |= {f"{name}_{index}": values[name] for index, values in classes.items() for name in METRICS}
-    return result
+    pairs = ((pred == index, truth == index) for index in range(1, num_classes))
+    return _mean_and_classes(pairs, spacing, tolerance)
+
+
+def overlapping_metrics(
+    pred: torch.Tensor, truth: torch.Tensor, *, spacing: Sequence[float] | None = None, tolerance: float = 2.0
+) -> dict[str, float]:
+    """Compare the masks of classes that may overlap with the truth, class by class, on the original geometry.
+
+    Args:
+        pred: ``(C, *spatial)`` a mask for each class, without a background, 2D or 3D.
+        truth: the same shape.
+        spacing: as in :func:`segmentation_metrics`.
+        tolerance: as in :func:`segmentation_metrics`.
+
+    Returns:
+        as :func:`segmentation_metrics`, where the first channel has the class index 1.
+
+    Raises:
+        ValueError: when the shapes differ.
+
+    Example:
+        >>> truth = torch.ones(2, 4, 4)
+        >>> overlapping_metrics(truth * torch.tensor([1, 0]).reshape(2, 1, 1), truth)["dice"]
+        0.5
+    """
+    pred, truth = plain_channels(pred, truth, len(truth))
+    pairs = ((found != 0, there != 0) for found, there in zip(pred, truth, strict=True))
+    return _mean_and_classes(pairs, spacing, tolerance)
 
 
 def mean_metrics(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -97,6 +120,19 @@ def mean_metrics(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """
     names = rows[0] if rows else {}
     return {name: _mean([row[name] for row in rows if not isnan(row[name])]) for name in names}
+
+
+def _mean_and_classes(
+    pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], spacing: Sequence[float] | None, tolerance: float
+) -> dict[str, float]:
+    classes = {
+        index: _class_metrics(pred, truth, spacing=spacing, tolerance=tolerance)
+        for index, (pred, truth) in enumerate(pairs, start=1)
+    }
+    result = mean_metrics(list(classes.values()))
+    if len(classes) > 1:
+        result |= {f"{name}_{index}": values[name] for index, values in classes.items() for name in METRICS}
+    return result
 
 
 def _mean(values: Sequence[float]) -> float:

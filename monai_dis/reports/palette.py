@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Color", "class_color", "hex_color", "level_color"]
+__all__ = ["Color", "class_color", "hex_color", "level_color", "line_color"]
 
 Color = tuple[int, int, int]
 
@@ -13,6 +13,16 @@ _CLASSES: tuple[Color, ...] = (
     (255, 150, 40),
     (200, 200, 60),
     (255, 90, 90),
+)
+# M. Okabe and K. Ito, "Color universal design", 2008, without the yellow, which is faint on white.
+_LINES: tuple[Color, ...] = (
+    (0, 114, 178),
+    (213, 94, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 0, 0),
 )
 _LEVELS: tuple[Color, ...] = ((70, 150, 255), (255, 225, 50), (255, 255, 255), (255, 130, 200))
 
@@ -25,6 +35,11 @@ def class_color(index: int) -> Color:
 def level_color(level: int) -> Color:
     """Colour of the windows of a level; level 1 is the coarsest that has windows."""
     return _LEVELS[(level - 1) % len(_LEVELS)]
+
+
+def line_color(number: int) -> Color:
+    """Colour of a line on white, counted from 0."""
+    return _LINES[number % len(_LINES)]
 
 
 def hex_color(color: Color) -> str:

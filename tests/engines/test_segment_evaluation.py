@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from monai_dis.bundle import load_bundle
@@ -115,6 +116,47 @@ def test_a_bad_case_is_reported_and_the_others_are_measured(tiny_bundle: Path, d
     results = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert results["arms"][0]["images"] == 1
     assert results["arms"][0]["summary"]["dice"]["count"] == 1
+
+
+@pytest.fixture
+def overlapping_bundle(tiny_bundle: Path) -> Path:
+    """The bundle with two overlapping classes, both of which are what is bright."""
+    config = tiny_bundle / "configs" / "evaluate.yaml"
+    config.write_text(config.read_text().replace("out_channels: 1", "out_channels: 2"))
+    state = torch.load(tiny_bundle / "models" / "model.pt", weights_only=True)
+    torch.save({name: torch.cat([value, value]) for name, value in state.items()}, tiny_bundle / "models" / "model.pt")
+    return tiny_bundle
+
+
+def _with_masks(data: Path) -> list[dict[str, Any]]:
+    """In "same" both classes are the bright half; in "half" the second covers a half of it, and so of the first."""
+    same, half = (str(data / "labels" / f"{name}.png") for name in ("same", "half"))
+    return [
+        {"image": str(data / "images" / f"{name}.png"), "label": {"first": same, "second": second}, "name": name}
+        for name, second in (("same", None), ("half", half))
+    ]
+
+
+def test_overlapping_classes_are_measured_each_by_its_own_mask(
+    overlapping_bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    results = evaluate(overlapping_bundle, data, tmp_path / "out", data_dir=_with_masks(data), mode="sliding-window")
+    same, half = results["rows"]
+    assert (same["dice_1"], same["dice_2"], same["dice"]) == (1.0, 0.0, 0.5)
+    assert (half["dice_1"], half["dice_2"]) == pytest.approx((1.0, 2 * 10 / 30))
+
+
+def test_overlapping_classes_are_measured_against_an_index_too(
+    overlapping_bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    same, half = evaluate(overlapping_bundle, data, tmp_path / "out", mode="sliding-window")["rows"][::-1]
+    assert (same["dice_1"], same["dice_2"]) == (1.0, 0.0)  # the files hold class 1 alone
+    assert (half["dice_1"], half["dice_2"]) == pytest.approx((2 * 10 / 30, 0.0))
+
+
+def test_masks_of_other_classes_than_the_bundles(tiny_bundle: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="the label of same has masks of 2 classes, the bundle knows 1"):
+        evaluate(tiny_bundle, data, tmp_path / "out", data_dir=_with_masks(data))
 
 
 @pytest.mark.parametrize(

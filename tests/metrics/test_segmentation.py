@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_dis.metrics import METRICS, mean_metrics, segmentation_metrics
+from monai_dis.metrics import METRICS, mean_metrics, overlapping_metrics, segmentation_metrics
 
 
 def _square(row: int, column: int, value: int = 1) -> torch.Tensor:
@@ -154,3 +154,22 @@ def test_thin_structures_of_a_large_image_are_measured_whole() -> None:
 
 def test_numpy_arrays_are_taken_too() -> None:
     assert segmentation_metrics(np.asarray(TRUTH), np.asarray(TRUTH), 2) == ALL_GOOD  # type: ignore[arg-type]
+
+
+def test_classes_that_overlap_are_measured_each_by_its_own_mask() -> None:
+    # Class 2 covers class 1 and is found; an index map could not hold both.
+    truth = torch.stack([TRUTH, TRUTH, EMPTY])
+    pred = torch.stack([_square(2, 4), TRUTH, EMPTY])
+    result = overlapping_metrics(pred, truth)
+    assert set(result) == {*METRICS, *(f"{name}_{index}" for name in METRICS for index in (1, 2, 3))}
+    assert (result["dice_1"], result["dice_2"], result["dice_3"]) == (0.5, 1.0, 1.0)
+    assert result["hd95"] == pytest.approx((2.0 + 0.0 + 0.0) / 3)
+
+
+def test_one_class_alone_is_the_same_either_way() -> None:
+    assert overlapping_metrics(_square(2, 4)[None], TRUTH[None]) == segmentation_metrics(_square(2, 4), TRUTH, 2)
+
+
+def test_masks_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"the prediction is \(1, 8, 12\), the truth \(2, 8, 12\)"):
+        overlapping_metrics(TRUTH[None], torch.stack([TRUTH, TRUTH]))

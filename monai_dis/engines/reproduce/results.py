@@ -6,17 +6,16 @@ multiply-accumulate.
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from monai_dis.data.atomic import atomic_path
 from monai_dis.engines.reproduce.experiment import Arm, Experiment
+from monai_dis.engines.tables import write_csv, write_json
 
 __all__ = ["Results", "Row", "summarise"]
 
@@ -123,12 +122,11 @@ class Results:
 
     def write(self, folder: Path) -> None:
         """Write ``results.json``, ``results.csv``, ``results.md`` and ``cases.csv``."""
-        with atomic_path(folder / "results.json") as file:
-            file.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "results.json", self.to_dict())
         with atomic_path(folder / "results.md") as file:
             file.write_text(self.markdown(), encoding="utf-8")
-        _write_csv(folder / "results.csv", [field.name for field in fields(Row)], [asdict(row) for row in self.rows])
-        _write_csv(folder / "cases.csv", list(self.per_case[0]), self.per_case)
+        write_csv(folder / "results.csv", [asdict(row) for row in self.rows])
+        write_csv(folder / "cases.csv", self.per_case)
 
 
 def summarise(
@@ -211,10 +209,3 @@ def _line(row: Row) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
