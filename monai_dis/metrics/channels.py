@@ -8,9 +8,7 @@ from monai.data import MetaTensor
 __all__ = ["plain_channels"]
 
 
-def plain_channels(
-    values: torch.Tensor, truth: torch.Tensor, classes: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def plain_channels(values: torch.Tensor, truth: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Probabilities or masks and their truth without metadata, a channel for each class, on one grid.
 
     Args:
@@ -27,5 +25,7 @@ def plain_channels(
             f"the prediction is {tuple(plain.shape)}, the truth {tuple(there.shape)}: bring them to one grid."
         )
     if plain.ndim < 2 or plain.shape[0] != classes:
-        raise ValueError(f"{classes} classes need {classes} channels before the spatial axes, not {tuple(plain.shape)}.")
+        raise ValueError(
+            f"{classes} classes need {classes} channels before the spatial axes, not {tuple(plain.shape)}."
+        )
     return plain, there

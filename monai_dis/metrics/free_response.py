@@ -106,9 +106,7 @@ class FreeResponse:
             return FreeResponseCurve(thresholds, called / np.float64(self._images), hit / np.float64(len(found)))
 
 
-def _candidates(
-    probabilities: NDArray[np.float32], threshold: float
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _candidates(probabilities: NDArray[np.float32], threshold: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Score of each candidate and the place of its likeliest pixel, the first in the order of the array."""
     mask = probabilities >= threshold
     labels, _ = label_lesions(mask)

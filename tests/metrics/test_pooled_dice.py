@@ -9,8 +9,12 @@ from monai.metrics import compute_dice
 from monai_dis.metrics import PooledDice
 
 # Two images of one row; three classes: found in part, absent from both, found in one image where it is not.
-PRED = torch.tensor([[[[1, 1, 0, 0]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]], [[[0, 0, 0, 1]], [[0, 0, 0, 0]], [[1, 1, 0, 0]]]])
-TRUTH = torch.tensor([[[[0, 1, 1, 1]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]], [[[0, 0, 0, 1]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]]])
+PRED = torch.tensor(
+    [[[[1, 1, 0, 0]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]], [[[0, 0, 0, 1]], [[0, 0, 0, 0]], [[1, 1, 0, 0]]]]
+)
+TRUTH = torch.tensor(
+    [[[[0, 1, 1, 1]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]], [[[0, 0, 0, 1]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]]]
+)
 
 
 def test_by_hand() -> None:
