@@ -128,6 +128,14 @@ def evaluate(
             rich_help_panel=BUDGET,
         ),
     ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            help="Ways to choose windows, compared at each of --budgets: entropy, margin, least_confidence, poster, gain, random, "
+            "random-foreground, boundary, box, oracle.",
+            rich_help_panel=BUDGET,
+        ),
+    ] = None,
     overlap: OverlapOption = None,
     device: DeviceOption = "auto",
     settings: SetOption = None,
@@ -148,6 +156,7 @@ def evaluate(
             coverage=coverage,
             operations=operations,
             budgets=read_shares(budgets),
+            scores=None if scores is None else [name.strip() for name in scores.split(",")],
             overlap=overlap,
             device=device,
         ),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
 from torch import nn
 
@@ -18,6 +19,7 @@ from monai_dis.engines.device import pick_device
 from monai_dis.engines.modes import make_runner, run_budget
 from monai_dis.engines.output_folder import prepare_folder
 from monai_dis.engines.prediction import Prediction, Predictor
+from monai_dis.engines.score_arms import score_arms, share_of_oracle
 from monai_dis.engines.tables import write_csv, write_json
 from monai_dis.errors import DataError, DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
@@ -58,6 +60,8 @@ class Evaluation:
         coverage: budget.
         operations: budget.
         budgets: shares of one full pass; each is an arm of its own, for the mode ``"dis"`` only.
+        scores: names among `monai_dis.engines.score_arms.COMPARED`, each at every one of ``budgets``; beside them stands the
+            coarse answer, and with the oracle the share of its gain in Dice that each score captures.
         overlap: share of a window that its neighbour covers.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or a device.
         label_names: names of the classes by index.
@@ -86,6 +90,7 @@ class Evaluation:
         coverage: float | None = None,
         operations: float | None = None,
         budgets: Sequence[float] | None = None,
+        scores: Sequence[str] | None = None,
         overlap: float | None = None,
         device: str | torch.device = "auto",
         label_names: Mapping[int | str, str] | None = None,
@@ -103,19 +108,30 @@ class Evaluation:
         self.on_image = on_image
         self.settings = {"mode": mode, "dataset": dataset_name, "split": split, "weights": weights_digest(self.network)}
         own = run_budget(inferer, mode, windows=windows, coverage=coverage, operations=operations)
-        arms = {mode: own}
+        if (budgets or scores) and mode != "dis":
+            raise DataError(f"budgets make no sense for the mode {mode}; leave them out, or use the mode dis.")
+        if scores and not budgets:
+            raise DataError("scores are compared at budgets; give budgets too, such as 0.05, 0.1 and 0.2.")
+        self._read_label = LoadLabeld(keys="label")
+        arms: dict[str, tuple[nn.Module, IterativeInferer, Budget]] = {mode: (self.network, inferer, own)}
         if budgets:
-            if mode != "dis":
-                raise DataError(f"budgets make no sense for the mode {mode}; leave them out, or use the mode dis.")
-            arms = {f"dis {share:g}": Budget(operations=float(share)) for share in budgets}
+            pairs = {"dis": (self.network, inferer)}
+            if scores:
+                pairs = score_arms(self.network, inferer, scores, self._truth_of)
+            arms = {"coarse": (self.network, inferer, Budget(windows=0))} if scores else {}
+            arms |= {
+                f"{name} {share:g}": (*pair, Budget(operations=float(share)))
+                for name, pair in pairs.items()
+                for share in budgets
+            }
+        self.scores = tuple(scores or ())
         self.arms = {
             name: Predictor(
-                make_runner(self.network, inferer, mode, budget, overlap),
+                make_runner(pair, how, mode, budget, overlap),
                 self.network, preprocessing, postprocessing, self.device, image_key=image_key, pred_key=pred_key,
             )
-            for name, budget in arms.items()
+            for name, (pair, how, budget) in arms.items()
         }  # fmt: skip
-        self._read_label = LoadLabeld(keys="label")
 
     def run(self) -> dict[str, Any]:
         """Evaluate all arms on all images.
@@ -156,6 +172,12 @@ class Evaluation:
         if not cases:
             raise DataError(f"there is nothing to evaluate in {data} (split {split}); give another folder or split.")
         return cases
+
+    def _truth_of(self, file: str) -> MetaTensor:
+        """The label of an image's file, for the oracle."""
+        case = next(case for case in self.cases if str(case["image"]) == file)
+        label: MetaTensor = self._read_label(dict(case.items()))["label"]
+        return label
 
     def _row(self, arm: str, predictor: Predictor, case: Mapping[str, Any]) -> Row:
         name = str(case.get("name", Path(str(case["image"])).name))
@@ -218,7 +240,16 @@ class Evaluation:
                     "summary": {key: summarise([row[key] for row in own]) for key in keys},
                 }
             )
+        self._compare(arms)
         return {"settings": self.settings, "arms": arms, "rows": list(rows)}
+
+    def _compare(self, arms: Sequence[dict[str, Any]]) -> None:
+        """Say of each score's arm which share of the oracle's gain in Dice it captures at its budget."""
+        dice = {arm["name"]: arm["summary"]["dice"]["mean"] for arm in arms if arm["images"]}
+        for arm in arms:
+            oracle = dice.get(f"oracle {arm['name'].rpartition(' ')[2]}")
+            if "oracle" in self.scores and arm["name"] in dice and oracle is not None and "coarse" in dice:
+                arm["share_of_oracle_gain"] = share_of_oracle(dice[arm["name"]], dice["coarse"], oracle)
 
     def _write(self, folder: Path, rows: Sequence[Row], results: Mapping[str, Any]) -> None:
         try:
@@ -232,10 +263,17 @@ class Evaluation:
     def _draw(self, path: Path, results: Mapping[str, Any]) -> None:
         from monai_dis.reports.curves import Curve, draw_curves
 
-        points = [arm["summary"] for arm in results["arms"] if arm["images"]]
-        costs = [point["fraction_of_full_pass"]["mean"] for point in points]
-        dice = [point["dice"]["mean"] for point in points]
-        draw_curves([Curve("deep iterative segmentation", costs, dice)], path)
+        curves = []
+        for score in self.scores or ("dis",):
+            points = [
+                arm["summary"]
+                for arm in results["arms"]
+                if arm["images"] and (arm["name"] == "coarse" or arm["name"].rpartition(" ")[0] == score)
+            ]
+            costs = [point["fraction_of_full_pass"]["mean"] for point in points]
+            dice = [point["dice"]["mean"] for point in points]
+            curves.append(Curve("deep iterative segmentation" if score == "dis" else score, costs, dice))
+        draw_curves(curves, path)
 
 
 def raise_failures(rows: Sequence[Row]) -> None:

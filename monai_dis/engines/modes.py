@@ -23,7 +23,7 @@ from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
 from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.windows import window_grid
 
-__all__ = ["MODES", "Runner", "adapted", "describe_transform", "make_runner", "run_budget"]
+__all__ = ["MODES", "Runner", "describe_transform", "make_runner", "run_budget"]
 
 MODES = ("dis", "sliding-window", "coarse")
 SLIDING_OVERLAP = 0.5
@@ -156,7 +156,7 @@ def make_runner(
     if overlap is not None:
         changes["overlap"] = overlap
         changes["levels"] = (levels[0], *(dataclasses.replace(level, overlap=None) for level in levels[1:]))
-    ready = adapted(inferer, **changes)
+    ready = inferer.replaced(**changes)
     settings = {
         key: _plain(value) for key, value in dataclasses.asdict(ready.settings).items() if key not in _INDIFFERENT
     }
@@ -165,17 +165,6 @@ def make_runner(
 
 # Settings that change how a result is computed, and not which (up to rounding).
 _INDIFFERENT = ("progress", "sw_batch_size", "sw_device", "device")
-
-
-def adapted(inferer: IterativeInferer, **changes: Any) -> IterativeInferer:
-    """A copy of an inferer with other arguments.
-
-    Example:
-        >>> adapted(IterativeInferer(8, overlap=0.5), budget=Budget(windows=3)).settings.overlap
-        0.5
-    """
-    settings = {f.name: getattr(inferer.settings, f.name) for f in dataclasses.fields(inferer.settings)}
-    return IterativeInferer(**{**settings, **changes})
 
 
 def describe_transform(transform: Any) -> Any:

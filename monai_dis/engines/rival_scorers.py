@@ -6,14 +6,19 @@ much there was to win. Letters in shapes: ``B`` batch, ``Ci`` image channels, ``
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from monai_dis.errors import NetworkError
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.score import one_hot
+from monai_dis.networks import TwoStageNet
 
-__all__ = ["BoundaryScorer", "BoxScorer", "GivenScorer", "RandomScorer"]
+__all__ = ["BoundaryScorer", "BoxScorer", "GivenScorer", "RandomScorer", "with_scorer"]
 
 _POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
@@ -23,12 +28,13 @@ class RandomScorer(nn.Module):
 
     Args:
         seed: the same seed draws the same map for the same grid.
-        activation: ``"softmax"`` or ``"sigmoid"`` where windows must have foreground; None for everywhere.
+        on_foreground: only where the coarse answer has foreground.
+        activation: ``"softmax"`` or ``"sigmoid"``; softmax for more than one channel when not given, as in the inferer.
     """
 
-    def __init__(self, seed: int = 0, activation: str | None = None) -> None:
+    def __init__(self, seed: int = 0, *, on_foreground: bool = False, activation: str | None = None) -> None:
         super().__init__()
-        self.seed, self.activation = seed, activation
+        self.seed, self.on_foreground, self.activation = seed, on_foreground, activation
 
     def forward(self, image: Tensor, logits: Tensor) -> Tensor:
         """A map in [0, 1], (B, 1, *grid), in blocks of eight voxels: single ones would average out in a window."""
@@ -36,23 +42,23 @@ class RandomScorer(nn.Module):
         small = [max(1, n // 8) for n in logits.shape[2:]]
         drawn = torch.rand((logits.shape[0], 1, *small), generator=generator).to(logits.device)
         gain = F.interpolate(drawn, size=tuple(logits.shape[2:]), mode="nearest")
-        return gain if self.activation is None else gain * _foreground(logits, self.activation)
+        return gain * _foreground(logits, self.activation) if self.on_foreground else gain
 
 
 class BoundaryScorer(nn.Module):
     """Windows along the boundary of the coarse answer.
 
     Args:
-        activation: ``"softmax"`` or ``"sigmoid"``.
+        activation: as for `RandomScorer`.
     """
 
-    def __init__(self, activation: str) -> None:
+    def __init__(self, activation: str | None = None) -> None:
         super().__init__()
         self.activation = activation
 
     def forward(self, image: Tensor, logits: Tensor) -> Tensor:
         """1 where a neighbour has another label, (B, 1, *grid)."""
-        label = one_hot(logits, self.activation).float()
+        label = _classes(logits, self.activation).float()
         pool = _POOLS[logits.ndim - 2]
         edge = pool(label, 3, 1, 1) + pool(-label, 3, 1, 1)
         return edge.amax(1, keepdim=True)
@@ -62,10 +68,10 @@ class BoxScorer(nn.Module):
     """Crop, then a full pass inside: windows in the bounding box of the coarse foreground, all alike.
 
     Args:
-        activation: ``"softmax"`` or ``"sigmoid"``.
+        activation: as for `RandomScorer`.
     """
 
-    def __init__(self, activation: str) -> None:
+    def __init__(self, activation: str | None = None) -> None:
         super().__init__()
         self.activation = activation
 
@@ -99,7 +105,21 @@ class GivenScorer(nn.Module):
         return resample(self.gain, logits.shape[2:]).expand(logits.shape[0], -1, *logits.shape[2:])
 
 
-def _foreground(logits: Tensor, activation: str) -> Tensor:
+def with_scorer(network: Callable[..., Any], scorer: nn.Module) -> nn.Module:
+    """The same networks with another scorer; a network that is no pair stands at all levels."""
+    if isinstance(network, TwoStageNet):
+        return TwoStageNet(network.coarse, network.refine, network.conditioning, scorer).eval()
+    if not isinstance(network, nn.Module):
+        raise NetworkError(f"a scorer goes with a network that is a module, got {type(network).__name__}.")
+    return TwoStageNet(network, network, "none", scorer).eval()
+
+
+def _classes(logits: Tensor, activation: str | None) -> Tensor:
+    return one_hot(logits, activation or ("softmax" if logits.shape[1] > 1 else "sigmoid"))
+
+
+def _foreground(logits: Tensor, activation: str | None) -> Tensor:
     """1 where a class other than the background is given, (B, 1, *grid)."""
-    given = one_hot(logits, activation)
-    return (given[:, 1:] if activation == "softmax" else given).any(1, keepdim=True).float()
+    given = _classes(logits, activation)
+    exclusive = logits.shape[1] > 1 and activation != "sigmoid"
+    return (given[:, 1:] if exclusive else given).any(1, keepdim=True).float()

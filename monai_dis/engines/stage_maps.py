@@ -20,6 +20,7 @@ from monai_dis.data.atomic import atomic_path
 from monai_dis.engines.stage_files import is_first_process
 from monai_dis.errors import DataError
 from monai_dis.inferers.grid import resample
+from monai_dis.inferers.score import probabilities
 
 __all__ = ["realised_gain", "with_maps", "write_coarse", "write_gain", "write_refined"]
 
@@ -72,13 +73,14 @@ def write_refined(
     _write(answer, items, folder)
 
 
-def realised_gain(coarse: Tensor, refined: Tensor, label: Tensor) -> Tensor:
+def realised_gain(coarse: Tensor, refined: Tensor, label: Tensor, activation: str = "sigmoid") -> Tensor:
     """By how much refinement brought the probabilities nearer to the truth, in every cell of the coarse grid.
 
     Args:
-        coarse: ``(C, *grid0)`` logits of one class or of overlapping ones.
+        coarse: ``(C, *grid0)`` logits.
         refined: ``(C, *grid)`` logits on a finer grid.
-        label: ``(C, *spatial)`` of 0 and 1.
+        label: class indices ``(1, *spatial)``, or ``(C, *spatial)`` of 0 and 1 for overlapping classes.
+        activation: ``"softmax"`` or ``"sigmoid"``.
 
     Returns:
         ``(C, *grid0)`` in [-1, 1]: mean of ``abs(p_coarse - truth) - abs(p_refined - truth)``; negative where it got worse.
@@ -88,12 +90,18 @@ def realised_gain(coarse: Tensor, refined: Tensor, label: Tensor) -> Tensor:
         >>> realised_gain(coarse, refined, torch.tensor([[[1, 0]]])).tolist()
         [[[0.25]]]
     """
+    size = refined.shape[1:]
+    before = probabilities(resample(coarse[None].float(), size), activation)[0]
+    after = probabilities(refined[None].float(), activation)[0]
     gains = []
-    for before, after, truth in zip(coarse, refined, label, strict=True):
-        target = _area(truth.float()[None, None], after.shape)
-        below = resample(before[None, None].float(), after.shape).sigmoid()
-        gain = (below - target).abs() - (after[None, None].float().sigmoid() - target).abs()
-        gains.append(_area(gain, before.shape)[0])
+    # Class by class: a stack of large labels in float would be several times the image.
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        if len(label) == len(coarse):
+            truth = label[index] > 0
+        else:
+            truth = label[0] == index if activation == "softmax" else label[0] == index + 1
+        target = _area(truth.float()[None, None], size)[0, 0]
+        gains.append(_area(((old - target).abs() - (new - target).abs())[None, None], coarse.shape[1:])[0])
     return torch.cat(gains)
 
 

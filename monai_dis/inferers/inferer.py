@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from monai.inferers.inferer import Inferer
@@ -32,6 +32,9 @@ from monai_dis.inferers.level import (
 from monai_dis.inferers.plan import Settings
 from monai_dis.inferers.result import IterativeResult
 from monai_dis.inferers.run import run_levels
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["IterativeInferer", "iterative_inference"]
 
@@ -151,11 +154,25 @@ class IterativeInferer(Inferer):
         """The levels of a run, coarse to fine."""
         return self.settings.levels
 
-    def with_budget(self, budget: Budget | Mapping[str, float | None] | None) -> IterativeInferer:
-        """The same inferer with another budget, for curves of quality against cost."""
+    def replaced(self, **changes: Any) -> Self:
+        """The same inferer with other arguments, checked as those of a new one.
+
+        Example:
+            >>> IterativeInferer(8, overlap=0.5).replaced(budget=Budget(windows=3)).settings.overlap
+            0.5
+        """
+        settings = {f.name: getattr(self.settings, f.name) for f in fields(self.settings)}
         other = copy(self)
-        other.settings = replace(self.settings, budget=Budget.of(budget))
+        other.settings = IterativeInferer(**{**settings, **changes}).settings
         return other
+
+    def with_budget(self, budget: Budget | Mapping[str, float | None] | None) -> Self:
+        """The same inferer with another budget, for curves of quality against cost."""
+        return self.replaced(budget=budget)
+
+    def with_score(self, score: str) -> Self:
+        """The same inferer with another score at every level, for comparing scores."""
+        return self.replaced(score=score, levels=[replace(level, score=None) for level in self.settings.levels])
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Segment a batch of images.

@@ -29,7 +29,7 @@ def test_the_box_holds_the_foreground_and_no_more(activation: str, logits: torch
     want = torch.zeros(6, 6)
     want[1:5, 1:4] = 1
     assert torch.equal(box[0, 0], want)
-    empty = BoxScorer("sigmoid")(IMAGE, -LOGITS.abs())
+    empty = BoxScorer()(IMAGE, -LOGITS.abs())
     assert not empty.any()
 
 
@@ -48,7 +48,7 @@ def test_random_windows_are_the_same_for_the_same_seed() -> None:
     one, again, other = (RandomScorer(seed)(logits, logits) for seed in (1, 1, 2))
 
     assert torch.equal(one, again) and not torch.equal(one, other)
-    on_foreground = RandomScorer(1, "sigmoid")(IMAGE, LOGITS)
+    on_foreground = RandomScorer(1, on_foreground=True)(IMAGE, LOGITS)
     assert bool((on_foreground[LABEL == 0] == 0).all()) and bool((on_foreground[LABEL == 1] > 0).all())
 
 
