@@ -252,3 +252,34 @@ def test_a_data_folder_that_is_not_there_is_named(
 ) -> None:
     assert call(command, "--bundle", tiny_bundle, "--data", tmp_path / "nowhere", "--output", tmp_path / "out") == 1
     assert "nowhere does not exist" in capfd.readouterr().err
+
+
+def test_evaluate_measures_and_compares(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for part in ("images", "masks"):
+        (data / part).mkdir(parents=True)
+    Image.open(photo).save(data / "images" / "disc.png")
+    Image.fromarray((np.asarray(Image.open(photo))[..., 0] > 128).astype(np.uint8)).save(data / "masks" / "disc.png")
+    common = ("evaluate", "--bundle", tiny_bundle, "--data", data, "--split", "all", "--device", "cpu")
+
+    assert call(*common, "--output", tmp_path / "one") == 0
+    (arm,) = json.loads((tmp_path / "one" / "metrics.json").read_text())["arms"]
+    assert arm["name"] == "dis" and arm["summary"]["dice"]["mean"] > 0.9
+
+    compared = ("--budgets", "0.1,0.3", "--scores", "entropy, oracle", "--output", tmp_path / "many")
+    assert call(*common, *compared) == 0
+    arms = json.loads((tmp_path / "many" / "metrics.json").read_text())["arms"]
+    assert [arm["name"] for arm in arms] == ["coarse", "entropy 0.1", "entropy 0.3", "oracle 0.1", "oracle 0.3"]
+
+
+def test_evaluate_refuses_a_score_that_it_does_not_know(
+    tiny_bundle: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    for part in ("images", "masks"):
+        (data / part).mkdir(parents=True)
+        Image.open(photo).convert("L").point(lambda v: 255 * (v > 128)).save(data / part / "disc.png")
+    options = ("--split", "all", "--budgets", "0.1", "--scores", "best", "--output", tmp_path / "out")
+
+    assert call("evaluate", "--bundle", tiny_bundle, "--data", data, *options) == 1
+    assert "scores to compare are entropy" in capsys.readouterr().err.lower()

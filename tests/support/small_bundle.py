@@ -75,10 +75,11 @@ run:
 """
 
 _EVALUATE_CHANGES = {
-    "image_files: []": "data_dir: data\ndataset_name: folder\nsplit: all\nbudgets: null",
+    "image_files: []": "data_dir: data\ndataset_name: folder\nsplit: all\nbudgets: null\nscores: null",
     "overwrite: false\n": "",
     "engines.Segmenter": "engines.Evaluation",
-    "  image_files: '@image_files'\n": "  data: '@data_dir'\n  dataset_name: '@dataset_name'\n  split: '@split'\n  budgets: '@budgets'\n",
+    "  image_files: '@image_files'\n": "  data: '@data_dir'\n  dataset_name: '@dataset_name'\n  split: '@split'\n"
+    "  budgets: '@budgets'\n  scores: '@scores'\n",
     "  overwrite: '@overwrite'\n": "",
 }
 
