@@ -76,11 +76,14 @@ class Prediction:
         return self.labels == torch.arange(1, self.num_classes).reshape(-1, *[1] * (self.labels.ndim - 1))
 
     def label_map(self) -> Tensor:
-        """(*spatial) class indices; where overlapping classes meet, the one with the higher index is seen."""
+        """(*spatial) class indices; where overlapping classes meet, the one with the lower index is seen."""
+        dtype = torch.uint8 if self.num_classes <= 256 else torch.int16
         if self.labels.shape[0] == 1:
-            return self.labels[0].to(torch.int64)
-        index = torch.arange(1, self.labels.shape[0] + 1).reshape(-1, *[1] * (self.labels.ndim - 1))
-        return ((self.labels > 0) * index).amax(dim=0)
+            return self.labels[0].to(dtype)
+        seen = torch.zeros(self.labels.shape[1:], dtype=dtype)
+        for index in range(self.labels.shape[0], 0, -1):
+            seen[self.labels[index - 1] > 0] = index
+        return seen
 
 
 class Predictor:

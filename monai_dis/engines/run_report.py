@@ -145,7 +145,8 @@ class RunReport:
         try:
             source = entry["source"]
             needed = (source["path"], source["stem"], source["settings"], entry["seconds"]["total"])
-            files = [self.folder / Path(entry[key]).name for key in ("output", "overlay")]
+            names = [entry["output"], entry["overlay"], *entry.get("masks", {}).values()]
+            files = [self.folder / Path(name).name for name in names]
         except (KeyError, TypeError):
             return False
         return all(needed[:3]) and all(file.is_file() for file in files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,7 @@ class Segmenter:
         try:
             with prediction.watch.stage("write"):
                 write_segmentation(labels[None], prediction.image, output)
+                masks = self._write_masks(prediction, output)
             with prediction.watch.stage("overlay"):
                 affine = prediction.image.affine.double().cpu().numpy()
                 picture = result_picture(
@@ -173,7 +175,26 @@ class Segmenter:
             raise OutputError(
                 f"{output} cannot be written ({error.strerror or error}); make room or choose another folder."
             ) from error
-        return {"output": str(output.absolute()), "overlay": str(overlay.absolute())}
+        entry = {"output": str(output.absolute()), "overlay": str(overlay.absolute())}
+        return {**entry, "masks": masks} if masks else entry
+
+    def _write_masks(self, prediction: Prediction, output: Path) -> dict[str, str]:
+        """A mask for each of several overlapping classes, which one file of class indices cannot hold.
+
+        Returns:
+            the files by the name of the class; nothing for exclusive classes.
+        """
+        if prediction.labels.shape[0] == 1:
+            return {}
+        written = {}
+        for index, mask in enumerate(prediction.class_masks(), start=1):
+            name = self.label_names.get(index, f"class {index}")
+            suffix = segmentation_suffix(output)
+            word = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+            path = output.with_name(f"{output.name.removesuffix(suffix)}_{index}-{word}{suffix}")
+            write_segmentation(mask[None].to(torch.uint8), prediction.image, path)
+            written[name] = str(path.absolute())
+        return written
 
     def _finish(self, report: RunReport) -> None:
         from monai_dis.reports.page import write_page

@@ -82,6 +82,7 @@ def _section(entry: Mapping[str, Any], folder: Path, *, embed: bool) -> str:
         return f"<section><div><h2>{name}</h2><p class='error'>{html.escape(entry['error'])}</p></div></section>"
     rows = [
         ("segmentation", _link(entry["output"])),
+        *((f"mask of {label}", _link(mask)) for label, mask in entry.get("masks", {}).items()),
         ("windows", f"{entry['windows_refined']} of {entry['windows_total']}"),
         ("operations", f"{entry['operations'] / 1e9:.2f} billion multiply-accumulates"),
         ("share of a full pass", f"{entry['fraction_of_full_pass']:.1%}"),

@@ -282,3 +282,48 @@ def test_a_volume_for_a_network_of_pictures_is_refused(tiny_bundle: Path, tmp_pa
     nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8), dtype=np.float32), np.eye(4)), path)
     with pytest.raises(ImageError, match=r"scan\.nii\.gz has 3 spatial axes"):
         segmenter(tiny_bundle, path, tmp_path / "out").run()
+
+
+def overlapping_bundle(bundle: Path) -> Path:
+    """The bundle with two classes that overlap: bright, from 1/4 on, and very bright, from 3/4 on."""
+    config = bundle / "configs" / "inference.yaml"
+    text = config.read_text()
+    for old, new, times in (
+        ("in_channels: 3, out_channels: 1,", "in_channels: 3, out_channels: 2,", 2),
+        ("  roi_size: [16, 16]\n", "  roi_size: [16, 16]\n  activation: sigmoid\n", 1),
+        ("label_names: {1: bright}", "label_names: {1: Very <bright>!, 2: bright}", 1),
+    ):
+        assert text.count(old) == times
+        text = text.replace(old, new)
+    config.write_text(text)
+    weight, bias = torch.full((2, 3, 1, 1), 40.0 / 3), torch.tensor([-30.0, -10.0])
+    torch.save(
+        {f"{s}.{n}": v for s in ("coarse", "refine") for n, v in (("weight", weight), ("bias", bias))},
+        bundle / "models" / "model.pt",
+    )
+    return bundle
+
+
+def test_overlapping_classes_have_a_mask_each(tiny_bundle: Path, tmp_path: Path) -> None:
+    picture = np.full((64, 64, 3), 10, dtype=np.uint8)
+    picture[8:40, 8:40] = 128
+    picture[16:32, 16:32] = 250
+    Image.fromarray(picture).save(tmp_path / "steps.png")
+    bundle = overlapping_bundle(tiny_bundle)
+
+    entry = entry_of(bundle, tmp_path / "steps.png", tmp_path / "out", windows=16)
+
+    very, bright = (picture[..., 0] >= level for level in (250, 128))
+    assert np.array_equal(pixels(entry["output"]), np.where(very, 1, np.where(bright, 2, 0)))
+    names = {name: Path(file).name for name, file in entry["masks"].items()}
+    assert names == {"Very <bright>!": "steps_seg_1-very-bright.png", "bright": "steps_seg_2-bright.png"}
+    assert np.array_equal(pixels(entry["masks"]["Very <bright>!"]), very)
+    assert np.array_equal(pixels(entry["masks"]["bright"]), bright)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "mask of Very &lt;bright&gt;!" in page and "steps_seg_2-bright.png" in page
+
+    kept = entry_of(bundle, tmp_path / "steps.png", tmp_path / "out", windows=16)
+    assert kept["kept"]
+    Path(entry["masks"]["bright"]).unlink()
+    again = entry_of(bundle, tmp_path / "steps.png", tmp_path / "out", windows=16)
+    assert "kept" not in again and Path(entry["masks"]["bright"]).is_file()
