@@ -1,0 +1,6 @@
+"""Everything here needs the extra `dicom`."""
+
+import pytest
+
+pytest.importorskip("pydicom")
+pytest.importorskip("highdicom")
