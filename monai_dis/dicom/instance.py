@@ -75,10 +75,11 @@ class _Meta:
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file has the DICOM prefix; nothing else of it is read."""
+    """Whether a file has the DICOM prefix, or may be a bare data set; nothing else of it is read."""
     try:
         with path.open("rb") as file:
-            return file.read(_MAGIC_OFFSET + 4)[_MAGIC_OFFSET:] == b"DICM"
+            head = file.read(_MAGIC_OFFSET + 4)
+        return head[_MAGIC_OFFSET:] == b"DICM" or _looks_implicit(head, path.stat().st_size)
     except OSError:
         return False
 
@@ -108,8 +109,13 @@ def read_instance(path: Path, limits: Limits) -> tuple[Instance | None, list[Fin
         return None, [finding("FILE_CORRUPT", f"a file cannot be read ({reason}); check the storage.")]
 
 
-def open_data_set(instance: Instance, limits: Limits) -> Dataset:
-    """Read the whole data set of a file, pixels included, as `read_instance` found it.
+def open_data_set(instance: Instance, limits: Limits, *, pixels: bool = True) -> Dataset:
+    """Read the whole data set of a file, as `read_instance` found it.
+
+    Args:
+        instance: the file.
+        limits: on its sizes.
+        pixels: False to stop before the pixels.
 
     Returns:
         a data set with file meta information, ready for ``pixel_array``.
@@ -121,7 +127,7 @@ def open_data_set(instance: Instance, limits: Limits) -> Dataset:
     try:
         with instance.path.open("rb") as raw:
             file, _ = _inflated(raw, instance, instance.path.stat().st_size, limits)
-            whole = _parse(file, instance, lambda tag, vr, length: False, None)
+            whole = _parse(file, instance, lambda tag, vr, length: not pixels and int(tag) in _PIXEL_TAGS, None)
     except OSError:
         raise StructureError("FILE_CORRUPT", "a file cannot be read any more; it changed while it was used.") from None
     with discreet():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix, list_images
+from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
 from monai_dis.dicom.extra import discreet
 from monai_dis.dicom.findings import Finding, finding
 from monai_dis.dicom.instance import DIRECTORY_CLASS, is_dicom_file, read_instance
@@ -47,14 +47,14 @@ class _Unsafe(Exception):
 
 
 def is_dicom_input(path: str | Path) -> bool:
-    """Whether an input is DICOM: a file with the DICOM prefix, an archive, or a folder that holds DICOM and no images.
+    """Whether an input is DICOM: a DICOM file, an archive, or a folder with DICOM among its first files.
 
-    Only a few files of a folder are looked at, and nothing is imported for it.
+    Only a few files of a folder are looked at, and pydicom is not imported for it.
     """
     path = Path(path).expanduser()
     if path.is_file():
         return is_dicom_file(path) or (not image_suffix(path) and _is_archive(path))
-    if not path.is_dir() or list_images(path):
+    if not path.is_dir():
         return False
     probed = (Path(folder) / name for folder, _, names in os.walk(path) for name in sorted(names))
     return any(is_dicom_file(file) for file, _ in zip(probed, range(_PROBED_FILES), strict=False))

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -112,7 +112,7 @@ def _nifti(head: bytes, size: int, zipped: bool, limits: Limits) -> tuple[FileVo
 
     order = "<" if struct.unpack_from("<i", head)[0] in (348, 540) else ">"
     kind = nibabel.Nifti2Header if struct.unpack_from(f"{order}i", head)[0] == 540 else nibabel.Nifti1Header
-    header = kind(head[: kind.sizeof_hdr], endianness=order, check=False)
+    header: Any = cast(Any, kind)(head[: kind.sizeof_hdr], endianness=order, check=False)
     dims = [int(value) for value in header["dim"]]
     shape = dims[1 : 1 + dims[0]]
     if not 1 <= dims[0] <= 7 or any(value < 1 for value in shape):

@@ -24,7 +24,7 @@ from monai_dis.engines.run_report import RunReport, absolute
 from monai_dis.errors import DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 
-__all__ = ["Segmenter"]
+__all__ = ["SMALLEST_PICTURE", "Segmenter", "figures"]
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Segmenter:
         try:
             prediction = self.predictor(file)
             entry.update(self._write(prediction, file, stem, folder))
-            entry.update(_figures(prediction))
+            entry.update(figures(prediction))
         except OutputError:
             raise  # the next image would meet the same full or forbidden folder
         except DisError as error:
@@ -195,7 +195,8 @@ def _stems_in_use(report: RunReport, files: list[Path]) -> tuple[dict[Path, str]
     return ours, set(stems.values()) - set(ours.values())
 
 
-def _figures(prediction: Prediction) -> Entry:
+def figures(prediction: Prediction) -> Entry:
+    """What the report says of a prediction: windows, operations, seconds, memory, sizes."""
     statistics, watch = prediction.statistics, prediction.watch
     seconds = {stage: round(value, 6) for stage, value in watch.seconds.items()}
     windows = statistics.get("windows", [])
