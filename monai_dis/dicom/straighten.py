@@ -51,14 +51,15 @@ def plan_straightening(affine_lps: Vector, shape: tuple[int, int, int]) -> Strai
     normal /= np.linalg.norm(normal)
     along = (step @ normal) * normal
     drift = np.array([(step - along) @ columns / (columns @ columns), (step - along) @ rows / (rows @ rows)])
-    offsets = np.outer(np.arange(shape[2]), drift)
+    # Rounded, since an edge pixel that lies outside by floating point alone would be lost.
+    offsets = np.round(np.outer(np.arange(shape[2]), drift), 6)
     first = offsets.min(axis=0)
-    extra = [math.ceil(value - 1e-6) for value in offsets.max(axis=0) - first]
+    extra = [math.ceil(value) for value in np.round(offsets.max(axis=0) - first, 6)]
     affine = affine_lps.copy()
     affine[:3, 2] = along
     affine[:3, 3] += first[0] * columns + first[1] * rows
     right = (shape[0] + extra[0], shape[1] + extra[1], shape[2])
-    return Straightening(shape, right, offsets - first, affine)
+    return Straightening(shape, right, np.round(offsets - first, 6), affine)
 
 
 def straighten(volume: npt.NDArray[np.float32], plan: Straightening) -> npt.NDArray[np.float32]:
