@@ -13,14 +13,9 @@ import numpy.typing as npt
 from monai_dis import __version__
 from monai_dis.bundle.dicom_metadata import Code, DicomEntry, SegmentEntry
 from monai_dis.dicom.extra import discreet, require
+from monai_dis.dicom.frames import frame_count
 from monai_dis.dicom.inspection import VolumePlan
-from monai_dis.dicom.source_images import (
-    copy_patient_and_study,
-    fixed_times,
-    slice_distance_mm,
-    slice_thickness_mm,
-    source_references,
-)
+from monai_dis.dicom.source_images import copy_patient_and_study, fixed_times, source_references
 from monai_dis.dicom.uids import ResultIdentity
 from monai_dis.errors import DicomError
 from monai_dis.reports.palette import class_color
@@ -111,10 +106,13 @@ def make_seg(
         raise DicomError(f'writing {kind.value} needs highdicom 0.23 or later; run `pip install -U "highdicom>=0.23"`.')
     if kind is SegKind.LABELMAP and frames.ndim == 4:
         raise DicomError("classes that overlap cannot be written as a label map; choose the binary kind.")
-    positions = [content.PlanePositionSequence("PATIENT", frame.position) for frame in plan.frames]
+    # Older highdicom refers to source frames only where planes come in the order of the source, which it reads itself then.
+    order = sorted(range(len(frames)), key=lambda place: plan.frames[place].index)
+    frames = frames[order]
+    whole = len(frames) == sum(frame_count(instance) for instance in plan.instances) and frames.any()
+    positions = [content.PlanePositionSequence("PATIENT", plan.frames[place].position) for place in order]
     if not frames.any():
         frames, positions = frames[:1], positions[:1]
-    first = plan.frames[0]
     with discreet():
         seg: Any = seg_module.Segmentation(
             source_images=source_references(plan),
@@ -133,13 +131,7 @@ def make_seg(
             device_serial_number=identity.weights[:_LONGEST_SH],
             content_description=presentation.statement[:_LONGEST_LO],
             content_label="SEGMENTATION",
-            pixel_measures=content.PixelMeasuresSequence(
-                pixel_spacing=first.spacing,
-                slice_thickness=_decimal(slice_thickness_mm(plan)),
-                spacing_between_slices=_decimal(slice_distance_mm(plan)),
-            ),
-            plane_orientation=content.PlaneOrientationSequence("PATIENT", (*first.row, *first.column)),
-            plane_positions=positions,
+            plane_positions=None if whole else positions,
             omit_empty_frames=False,
             series_description=presentation.series_description("SEG"),
         )
@@ -166,11 +158,6 @@ def _frames_first(
         raise DicomError(f"the labels reach {labels.max()}, the bundle's dicom entry names {most} segments.")
     moved = np.ascontiguousarray(labels.T)
     return moved.astype(np.uint8 if most < 256 else np.uint16)
-
-
-def _decimal(value: float) -> float:
-    """A number that fits the 16 characters of a decimal string."""
-    return float(f"{value:.10g}")
 
 
 def _code(code: Code) -> Any:

@@ -125,14 +125,33 @@ def _reference(plan: VolumePlan, index: int) -> Dataset:
         reference.PositionReferenceIndicator = None
         if is_multiframe(instance):
             reference.NumberOfFrames = header.NumberOfFrames
-            reference.SharedFunctionalGroupsSequence = header.SharedFunctionalGroupsSequence
+            reference.SharedFunctionalGroupsSequence = [_shared_group(plan)]
             reference.PerFrameFunctionalGroupsSequence = header.PerFrameFunctionalGroupsSequence
         else:
             for keyword in ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"):
                 setattr(reference, keyword, header[keyword].value)
-            reference.SliceThickness = slice_thickness_mm(plan)
+            reference.SliceThickness = _decimal(slice_thickness_mm(plan))
+            reference.SpacingBetweenSlices = _decimal(slice_distance_mm(plan))
     result: Dataset = reference
     return result
+
+
+def _shared_group(plan: VolumePlan) -> Any:
+    """Spacing and orientation, wherever the source's functional groups hold them."""
+    content, first = require("highdicom.content"), plan.frames[0]
+    group: Any = require("pydicom.dataset").Dataset()
+    group.PixelMeasuresSequence = content.PixelMeasuresSequence(
+        pixel_spacing=first.spacing,
+        slice_thickness=_decimal(slice_thickness_mm(plan)),
+        spacing_between_slices=_decimal(slice_distance_mm(plan)),
+    )
+    group.PlaneOrientationSequence = content.PlaneOrientationSequence("PATIENT", (*first.row, *first.column))
+    return group
+
+
+def _decimal(value: float) -> float:
+    """A number that fits the 16 characters of a decimal string."""
+    return float(f"{value:.10g}")
 
 
 def slice_thickness_mm(plan: VolumePlan) -> float:
