@@ -84,6 +84,8 @@ _ALWAYS = [
     "AccessionNumber",
     "ReferringPhysicianName",
 ]
+#: Names of persons, which may hold any bytes.
+_NAMES = ("PatientName", "ReferringPhysicianName")
 _NO_DATE, _NO_TIME = "19000101", "000000"
 
 
@@ -174,14 +176,30 @@ def slice_distance_mm(plan: VolumePlan) -> float:
 def copy_patient_and_study(source: Dataset, result: Dataset) -> None:
     """Copy what identifies the patient and the study, bytes of names included, in the source's character set."""
     with discreet():
+        names = {keyword: name for keyword in _NAMES if (name := _name_as_written(source, keyword)) is not None}
         for keyword in _COPIED:
-            if keyword in source:
+            if keyword in names:
+                continue
+            if keyword in source and (keyword != "SpecificCharacterSet" or source[keyword].value):
                 result[keyword] = source[keyword]
             elif keyword == "SpecificCharacterSet" and keyword in result:
                 del result[keyword]
         for keyword in _ALWAYS:
             if keyword not in result:
                 setattr(result, keyword, None)
+        for keyword, name in names.items():
+            setattr(result, keyword, name)
+
+
+def _name_as_written(source: Dataset, keyword: str) -> Any | None:
+    """A name that keeps its bytes, also where they do not fit the declared character set; None when pydicom read it already."""
+    values, charset = require("pydicom.valuerep"), require("pydicom.charset")
+    element = source.get_item(keyword) if keyword in source else None
+    if element is None or not isinstance(element.value, bytes):
+        return None
+    declared = source.get("SpecificCharacterSet")
+    encodings = charset.convert_encodings(declared) if declared else [charset.default_encoding]
+    return values.PersonName(element.value.rstrip(b" "), encodings)
 
 
 def fixed_times(source: Dataset, result: Dataset) -> None:
