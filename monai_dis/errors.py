@@ -6,6 +6,7 @@ __all__ = [
     "BudgetError",
     "BundleError",
     "DataError",
+    "DicomError",
     "DisError",
     "ImageError",
     "LevelError",
@@ -36,6 +37,10 @@ class DataError(DisError, ValueError):
 
 class ImageError(DisError, ValueError):
     """One image that cannot be read or does not fit the network."""
+
+
+class DicomError(DisError, ValueError):
+    """A DICOM input that is not segmented; the message names the codes of what was found, and no person's data."""
 
 
 class BundleError(DisError, ValueError):

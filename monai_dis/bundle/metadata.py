@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_dis.bundle.dicom_metadata import DicomEntry
 from monai_dis.errors import BundleError
 
 __all__ = ["BundleMetadata"]
@@ -27,6 +28,7 @@ class BundleMetadata:
         modality: such as ``"RGB"`` or ``"CT"``.
         input_channels: channels of the network's input.
         classes: names of the network's output channels, by channel index.
+        dicom: which DICOM images it takes and the codes of its classes; None when it is not for DICOM.
         content: the whole file.
     """
 
@@ -39,6 +41,7 @@ class BundleMetadata:
     modality: str = ""
     input_channels: int | None = None
     classes: Mapping[int, str] = field(default_factory=dict)
+    dicom: DicomEntry | None = None
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -70,10 +73,11 @@ class BundleMetadata:
                 modality=str(image.get("modality", "")),
                 input_channels=int(image["num_channels"]),
                 classes={int(index): str(label) for index, label in pred.get("channel_def", {}).items()},
+                dicom=DicomEntry.read(content["dicom"]) if "dicom" in content else None,
                 content=content,
             )
         except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
             raise BundleError(
                 f"the bundle's metadata {file} lacks or misstates an entry ({type(error).__name__}: {error}); "
-                "it needs version and network_data_format as MONAI's model zoo has them."
+                "it needs version and network_data_format as MONAI's model zoo has them, and codes for each segment of a dicom entry."
             ) from error

@@ -7,22 +7,29 @@ from typing import Annotated
 
 import typer
 
+from monai_dis.cli.dicom_app import dicom_app
 from monai_dis.cli.options import (
     BUDGET,
+    DICOM,
     BundleOption,
     CoverageOption,
     DatasetOption,
     DeviceOption,
+    Format,
+    LimitOption,
     Mode,
     ModeOption,
     OperationsOption,
     OutputOption,
     OverlapOption,
+    PolicyOption,
     ReproducedSet,
+    SelectOption,
     SetOption,
     Split,
     WindowsOption,
     config_overrides,
+    read_pairs,
     read_shares,
 )
 
@@ -38,6 +45,8 @@ app = typer.Typer(
     "first answer is uncertain.",
     epilog="Try: [bold]monai-dis segment IMAGE --bundle fundus_vessels_dis --output out[/bold]",
 )
+
+app.add_typer(dicom_app, name="dicom")
 
 
 def _version(value: bool) -> None:
@@ -60,12 +69,14 @@ def _program(
 @app.command(
     help="Segment images.\n\n"
     "Writes for each image the segmentation on the image's own grid and an overlay picture with the refined windows drawn in, "
-    "and for all of them report.json and report.html. A run that was cut off goes on where it stopped when it is started again.",
+    "and for all of them report.json and report.html. A DICOM study (a folder, DICOMDIR or ZIP) becomes a DICOM SEG on its own "
+    "planes and an SR with volumes. A run that was cut off goes on where it stopped when it is started again.",
     epilog="Example: [bold]monai-dis segment eye.jpg more_eyes/ -b fundus_vessels_dis -o out --operations 0.2[/bold]",
 )
 def segment(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of images.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Image files, folders of images, DICOM studies.", show_default=False),
     ],
     bundle: BundleOption,
     output: OutputOption,
@@ -79,15 +90,28 @@ def segment(
         bool, typer.Option("--overwrite", help="Also redo images whose results are complete already.")
     ] = False,
     settings: SetOption = None,
+    result: Annotated[
+        Format | None,
+        typer.Option("--format", help="What is written for a DICOM study. Default: seg.", rich_help_panel=DICOM),
+    ] = None,
+    policy: PolicyOption = None,
+    select: SelectOption = None,
+    limit: LimitOption = None,
 ) -> None:
     """Segment images."""
-    from monai_dis.cli.segmenting import run_segment
+    from monai_dis.cli.segmenting import DicomOptions, run_segment
 
     run_segment(
         bundle,
+        images,
+        DicomOptions(
+            format=None if result is None else result.value,
+            policies=read_pairs(policy, "--policy"),
+            selection=read_pairs(select, "--select"),
+            limits=read_pairs(limit, "--limit"),
+        ),
         config_overrides(
             settings,
-            image_files=images,
             output_dir=output,
             mode=mode,
             windows=windows,

@@ -28,6 +28,14 @@ class Split(str, Enum):
     all = "all"
 
 
+class Format(str, Enum):
+    """What is written for a DICOM study."""
+
+    seg = "seg"
+    labelmap = "labelmap"
+    nifti = "nifti"
+
+
 class ReproducedSet(str, Enum):
     """The data sets of the poster."""
 
@@ -83,6 +91,35 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Replace an entry of the bundle's config, such as inferer::sw_batch_size=8."
     ),
 ]
+
+DICOM = "DICOM inputs"
+PolicyOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CODE=POLICY", help="Change what a finding does: fix, warn or reject.", rich_help_panel=DICOM),
+]
+SelectOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEYWORD=VALUE",
+        help="Choose one of several volumes or series, such as EchoTime=80 or SeriesNumber=3.",
+        rich_help_panel=DICOM,
+    ),
+]
+LimitOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=NUMBER", help="Change a bound on sizes, such as frames=5000.", rich_help_panel=DICOM),
+]
+
+
+def read_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """Read options of the form KEY=VALUE."""
+    pairs = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise typer.BadParameter(f"{text!r} is not of the form KEY=VALUE", param_hint=option)
+        pairs[key] = value
+    return pairs
 
 
 def config_overrides(settings: list[str] | None, **options: Any) -> dict[str, Any]:

@@ -118,8 +118,12 @@ class Predictor:
         self.image_key = image_key
         self.pred_key = pred_key
 
-    def __call__(self, path: Path) -> Prediction:
-        """Segment one file.
+    def __call__(self, path: Path, image: MetaTensor | None = None) -> Prediction:
+        """Segment one file, or one image that was read already.
+
+        Args:
+            path: the file; a name for messages when the image is given.
+            image: (C, *spatial) as the first transform would have read it; None to read the file.
 
         Raises:
             ImageError: when the file is missing, damaged, does not fit the network, or needs more memory than there is.
@@ -127,16 +131,19 @@ class Predictor:
         memory, watch = PeakMemory(self.device), Stopwatch(self.device)
         memory.start()
         try:
-            return self._predict(path, memory, watch)
+            return self._predict(path, image, memory, watch)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise ImageError(
                 f"{path} needs more memory than there is; use a smaller sw_batch_size, a budget, or another device."
             ) from error
 
-    def _predict(self, path: Path, memory: PeakMemory, watch: Stopwatch) -> Prediction:
+    def _predict(self, path: Path, given: MetaTensor | None, memory: PeakMemory, watch: Stopwatch) -> Prediction:
         with watch.stage("read"):
-            check_readable(path)
-            raw = self._prepare({self.image_key: str(path)}, path, end=1)
+            if given is None:
+                check_readable(path)
+                raw = self._prepare({self.image_key: str(path)}, path, end=1)
+            else:
+                raw = {self.image_key: given}
         original = _channel_first(raw[self.image_key], path)
         with watch.stage("prepare"):
             try:

@@ -25,7 +25,7 @@ from monai_dis.engines.run_report import RunReport, absolute
 from monai_dis.errors import DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 
-__all__ = ["Segmenter"]
+__all__ = ["SMALLEST_PICTURE", "Segmenter", "figures"]
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class Segmenter:
         try:
             prediction = self.predictor(file)
             entry.update(self._write(prediction, file, stem, folder))
-            entry.update(_figures(prediction, file))
+            entry.update(figures(prediction, file))
         except OutputError:
             raise  # the next image would meet the same full or forbidden folder
         except DisError as error:
@@ -216,7 +216,8 @@ def _stems_in_use(report: RunReport, files: list[Path]) -> tuple[dict[Path, str]
     return ours, set(stems.values()) - set(ours.values())
 
 
-def _figures(prediction: Prediction, path: Path) -> Entry:
+def figures(prediction: Prediction, path: Path) -> Entry:
+    """What the report says of the prediction for a file: windows, operations, seconds, memory, sizes."""
     statistics, watch = prediction.statistics, prediction.watch
     # A photograph has no spacing: its pixels are no millimetres.
     unknown = ("uncertain_left_mm",) if image_suffix(path) in PICTURE_SUFFIXES else ()

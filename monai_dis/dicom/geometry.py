@@ -1,0 +1,97 @@
+"""Where planes lie in space, computed from positions and orientations alone (PS3.3 C.7.6.2).
+
+Coordinates are patient coordinates (LPS) in mm. Indices are (column, row, slice), from 0 at the centre of the first pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from monai_dis.dicom.frames import Frame
+
+__all__ = ["Stack", "affine_of", "angle_degrees", "normal_of", "positions_along", "stack_of", "step_tolerance_mm"]
+
+Vector = npt.NDArray[np.float64]
+
+_RELATIVE_TOLERANCE = 0.01
+_ABSOLUTE_TOLERANCE_MM = 0.01
+_FLOATING_SLACK_MM = 1e-6  # positions of two decimals differ by 0.01 mm up to floating point
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Parallel planes in order along their normal.
+
+    Attributes:
+        frames: in that order.
+        distances_mm: along the normal, from the origin of the patient coordinates.
+        steps_mm: from one to the next.
+        median_mm: of the steps; 0 for a single plane.
+    """
+
+    frames: tuple[Frame, ...]
+    distances_mm: Vector
+    steps_mm: Vector
+    median_mm: float
+
+
+def normal_of(frame: Frame) -> Vector:
+    """Unit normal of a plane: row direction x column direction."""
+    normal = np.cross(frame.row, frame.column)
+    return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
+
+
+def angle_degrees(first: Sequence[float] | Vector, second: Sequence[float] | Vector) -> float:
+    """Angle between two vectors, 0 to 180."""
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    # The arc cosine alone is blind to small angles.
+    return math.degrees(math.atan2(float(np.linalg.norm(np.cross(a, b))), float(a @ b)))
+
+
+def positions_along(frames: Sequence[Frame], normal: Vector) -> Vector:
+    """Distance of each plane along a normal, in mm."""
+    return np.asarray([frame.position for frame in frames], dtype=np.float64).reshape(-1, 3) @ normal
+
+
+def step_tolerance_mm(median_mm: float) -> float:
+    """How far a step may be from the median step: 1 %, but 0.01 mm at least."""
+    return max(_RELATIVE_TOLERANCE * abs(median_mm), _ABSOLUTE_TOLERANCE_MM) + _FLOATING_SLACK_MM
+
+
+def stack_of(frames: Sequence[Frame]) -> Stack:
+    """Order planes along the normal of the first one."""
+    distances = positions_along(frames, normal_of(frames[0]))
+    order = np.argsort(distances, kind="stable")
+    steps = np.diff(distances[order])
+    return Stack(
+        tuple(frames[int(index)] for index in order),
+        distances[order],
+        steps,
+        float(np.median(steps)) if len(steps) else 0.0,
+    )
+
+
+def affine_of(frames: Sequence[Frame]) -> Vector:
+    """Matrix from (column, row, slice) to patient coordinates; a tilted stack's is sheared.
+
+    Args:
+        frames: in order, evenly spaced; a single plane is given a step of 1 mm along its normal.
+
+    Returns:
+        (4, 4) float64; the last step is the mean one, so that rounded positions do not add up.
+    """
+    first, last = frames[0], frames[-1]
+    affine = np.eye(4)
+    affine[:3, 0] = np.asarray(first.row) * first.spacing[1]
+    affine[:3, 1] = np.asarray(first.column) * first.spacing[0]
+    if len(frames) > 1:
+        affine[:3, 2] = (np.asarray(last.position) - np.asarray(first.position)) / (len(frames) - 1)
+    else:
+        affine[:3, 2] = normal_of(first)
+    affine[:3, 3] = first.position
+    return affine

@@ -1,0 +1,167 @@
+"""Measurements as a DICOM report: TID 1500 with one TID 1411 group per segment, volumes in mL (O9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from monai_dis import __version__
+from monai_dis.bundle.dicom_metadata import Code, DicomEntry, SegmentEntry
+from monai_dis.dicom.extra import discreet, require
+from monai_dis.dicom.geometry import Vector
+from monai_dis.dicom.inspection import VolumePlan
+from monai_dis.dicom.seg import Presentation, tracking_identifier
+from monai_dis.dicom.source_images import copy_patient_and_study, fixed_times, source_references
+from monai_dis.dicom.uids import ResultIdentity
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = ["make_sr", "segment_volumes_ml"]
+
+_VOLUME = Code("118565006", "SCT", "Volume")
+_MILLILITRE = Code("mL", "UCUM", "mL")
+_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
+_TITLE = Code("126000", "DCM", "Imaging Measurement Report")
+_DEVICE = Code("121007", "DCM", "Device")
+_MANUFACTURER = "monai_dis contributors"
+
+
+def segment_volumes_ml(labels: npt.NDArray[np.integer[Any]], affine: Vector, entry: DicomEntry) -> Mapping[int, float]:
+    """Volume of each segment.
+
+    Args:
+        labels: (columns, rows, slices) class indices, or (segments, columns, rows, slices) of 0 and 1, on the source grid.
+        affine: (4, 4) of the source grid in mm; a sheared one's voxels have its determinant as volume too.
+        entry: the segments.
+
+    Returns:
+        millilitres by segment number; 0 for a segment that was not found.
+    """
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    if labels.ndim == 4:
+        return {number: float(np.count_nonzero(labels[number - 1])) * voxel_ml for number in entry.segments}
+    counts = np.bincount(labels.ravel(), minlength=len(entry.segments) + 1)
+    return {number: float(counts[number]) * voxel_ml for number in entry.segments}
+
+
+def make_sr(
+    seg: Dataset,
+    volumes_ml: Mapping[int, float],
+    plan: VolumePlan,
+    source: Dataset,
+    entry: DicomEntry,
+    identity: ResultIdentity,
+    presentation: Presentation | None = None,
+) -> Dataset:
+    """Make the report of a segmentation.
+
+    Args:
+        seg: the segmentation, to which each measurement refers.
+        volumes_ml: by segment number.
+        plan: the source volume.
+        source: whole header of its first image.
+        entry: codes of the segments.
+        identity: what the result is made of; gives all UIDs.
+        presentation: descriptions and series numbers.
+
+    Returns:
+        a Comprehensive 3D SR.
+    """
+    presentation = presentation or Presentation()
+    sr = require("highdicom.sr")
+    references = source_references(plan)
+    with discreet():
+        groups = [
+            _group(sr, seg, references[0].SeriesInstanceUID, number, segment, volumes_ml[number], identity)
+            for number, segment in entry.segments.items()
+        ]
+        observer = sr.ObserverContext(
+            observer_type=_concept(_DEVICE),
+            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+                uid=identity.uid("device"),
+                name=identity.bundle,
+                manufacturer_name=_MANUFACTURER,
+                model_name=f"monai_dis {__version__}",
+            ),
+        )
+        report = sr.MeasurementReport(
+            observation_context=sr.ObservationContext(observer_device_context=observer),
+            procedure_reported=_concept(_PROCEDURE),
+            imaging_measurements=groups,
+            title=_concept(_TITLE),
+        )
+        made: Any = sr.Comprehensive3DSR(
+            evidence=[*references, _nameless(seg, references[0])],
+            content=report[0],
+            series_instance_uid=identity.uid("sr", "series"),
+            series_number=presentation.sr_series_number,
+            sop_instance_uid=identity.uid("sr", "instance"),
+            instance_number=1,
+            manufacturer=_MANUFACTURER,
+            is_complete=True,
+            series_description=presentation.series_description("SR"),
+        )
+        copy_patient_and_study(source, made)
+        fixed_times(source, made)
+        made.ManufacturerModelName, made.SoftwareVersions = "monai_dis", __version__
+        _fix_observation_times(made)
+    result: Dataset = made
+    return result
+
+
+def _nameless(seg: Dataset, reference: Dataset) -> Dataset:
+    """The segmentation as evidence: what identifies the object, nothing that identifies the patient."""
+    evidence: Dataset = require("pydicom.dataset").Dataset()
+    evidence.update({element.tag: element for element in reference})
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality"):
+        setattr(evidence, keyword, seg[keyword].value)
+    return evidence
+
+
+def _concept(code: Code) -> Any:
+    return require("highdicom.sr").CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def _group(
+    sr: Any, seg: Dataset, series: str, number: int, segment: SegmentEntry, volume_ml: float, identity: ResultIdentity
+) -> Any:
+    site = segment.region or segment.type
+    algorithm = sr.AlgorithmIdentification(
+        name=identity.bundle,
+        version=identity.version,
+        parameters=[f"weights_sha256={identity.weights}", f"settings_sha256={identity.settings}"],
+    )
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=identity.uid("tracking", str(number)), identifier=tracking_identifier(segment, number)
+        ),
+        referenced_segment=sr.ReferencedSegment(
+            sop_class_uid=seg.SOPClassUID,
+            sop_instance_uid=seg.SOPInstanceUID,
+            segment_number=number,
+            source_series=sr.SourceSeriesForSegmentation(series),
+        ),
+        finding_type=_concept(segment.type),
+        finding_category=_concept(segment.category),
+        finding_sites=[
+            sr.FindingSite(
+                anatomic_location=_concept(site),
+                laterality=None if segment.modifier is None else _concept(segment.modifier),
+            )
+        ],
+        algorithm_id=algorithm,
+        measurements=[
+            sr.Measurement(name=_concept(_VOLUME), value=float(f"{volume_ml:.8g}"), unit=_concept(_MILLILITRE))
+        ],
+    )
+
+
+def _fix_observation_times(made: Any) -> None:
+    """No part of the report may hold the time of the clock."""
+    for item in made.iterall():
+        if item.keyword == "ObservationDateTime":
+            item.value = f"{made.ContentDate}{made.ContentTime}"

@@ -1,0 +1,224 @@
+"""From the command line to SEG and SR: a folder or ZIP, kept results, refusals, and no person's data in anything but the objects."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from dicom_case import BOMB_BYTES, PHI_CANARIES
+from dicom_files import write_zip
+from dicom_objects import Identity, ct_series
+from dicom_phantom import Grid, phantom, tilted_grid
+from dicom_study import save_shuffled, small_series
+
+from monai_dis.cli import main
+
+MARKS = [[27, 9, 5], [12, 22, 18]]
+
+
+def call(*arguments: object) -> int:
+    """Exit status of ``monai-dis`` with these arguments."""
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    code = exit_.value.code
+    return code if isinstance(code, int) else 0 if code is None else 1
+
+
+def study(folder: Path, grid: Grid | None = None) -> Path:
+    return save_shuffled(small_series(grid or Grid(), phantom(grid or Grid())), folder)
+
+
+def entry_of(out: Path) -> dict[str, Any]:
+    return json.loads((out / "report.json").read_text())["images"][0]
+
+
+def classes(seg: Any) -> np.ndarray:
+    """(segments, slices, rows, columns) of a SEG, slices by height."""
+    frames: dict[tuple[int, float], np.ndarray] = {}
+    for plane, group in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        frames[number, float(group.PlanePositionSequence[0].ImagePositionPatient[2])] = plane
+    heights = sorted({height for _, height in frames})
+    return np.array([[frames[number, height] for height in heights] for number in (1, 2)])
+
+
+def test_a_folder_becomes_seg_and_sr_on_its_own_planes(volume_bundle: Path, tmp_path: Path) -> None:
+    assert call("segment", study(tmp_path / "in"), "-b", volume_bundle, "-o", tmp_path / "out") == 0
+    entry = entry_of(tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    uid = entry["sop_instance_uid"]
+    assert names == [f"{uid}.seg.dcm", f"{uid}.sr.dcm", f"{uid}_overlay.png", "report.json"]
+    expected = np.digitize(phantom(Grid()), [64, 192])
+    found = classes(pydicom.dcmread(entry["output"]))
+    assert np.array_equal(found[0], expected == 1)
+    assert np.array_equal(np.argwhere(found[1])[:, ::-1].tolist(), MARKS)
+    assert entry["segments"][1] == {
+        "number": 2,
+        "label": "Liver",
+        "voxels": 2,
+        "volume_ml": 0.024,
+        "touches_border": False,
+    }
+    assert entry["verdict"] == "accept"
+
+
+def test_a_zip_gives_the_same_object_as_its_folder(volume_bundle: Path, tmp_path: Path) -> None:
+    folder = study(tmp_path / "in")
+    write_zip(tmp_path / "in.zip", [(f"a/{path.name}", path.read_bytes()) for path in sorted(folder.iterdir())])
+    assert call("segment", folder, "-b", volume_bundle, "-o", tmp_path / "one") == 0
+    assert call("segment", tmp_path / "in.zip", "-b", volume_bundle, "-o", tmp_path / "two") == 0
+    one, two = (Path(entry_of(tmp_path / name)["output"]) for name in ("one", "two"))
+    assert one.name == two.name
+    assert one.read_bytes() == two.read_bytes()
+    assert zipfile.is_zipfile(tmp_path / "in.zip")
+
+
+def test_a_tilted_stack_is_answered_on_its_own_slices(volume_bundle: Path, tmp_path: Path) -> None:
+    grid = tilted_grid(15)
+    assert call("segment", study(tmp_path / "in", grid), "-b", volume_bundle, "-o", tmp_path / "out") == 0
+    entry = entry_of(tmp_path / "out")
+    seg = pydicom.dcmread(entry["output"])
+    found, expected = classes(seg), np.digitize(phantom(grid), [64, 192])
+    # Slices move within their planes by fractions of a pixel: edges may differ by one pixel, the inside may not.
+    agreement = 2 * (found[0] & (expected == 1)).sum() / (found[0].sum() + (expected == 1).sum())
+    assert agreement > 0.9
+    for mark in MARKS:
+        column, row, plane = mark
+        assert found[1][plane, row - 1 : row + 2, column].any()
+    positions = {
+        tuple(map(float, group.PlanePositionSequence[0].ImagePositionPatient))
+        for group in seg.PerFrameFunctionalGroupsSequence
+    }
+    assert positions == {tuple(np.round(grid.position(index), 9)) for index in range(24)}
+    assert "GANTRY_TILT" in [each["code"] for each in entry["findings"]]
+
+
+def test_nifti_on_request_with_labels_and_codes(volume_bundle: Path, tmp_path: Path) -> None:
+    assert (
+        call("segment", study(tmp_path / "in"), "-b", volume_bundle, "-o", tmp_path / "out", "--format", "nifti") == 0
+    )
+    entry = entry_of(tmp_path / "out")
+    image = nibabel.load(entry["output"])
+    assert np.array_equal(np.asarray(image.dataobj).T, np.digitize(phantom(Grid()), [64, 192]))
+    assert np.allclose(image.affine, np.diag([-1, -1, 1, 1]) @ Grid().affine())
+    labels = json.loads(Path(entry["labels"]).read_text())["segments"]
+    assert [each["type"]["value"] for each in labels] == ["64033007", "10200004"]
+    assert not list((tmp_path / "out").glob("*.dcm"))
+
+
+def test_a_second_run_keeps_the_result(volume_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("segment", study(tmp_path / "in"), "-b", volume_bundle, "-o", tmp_path / "out")
+    assert call(*command) == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.dcm")}
+    assert call(*command) == 0
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.dcm")} == before
+    assert "kept" in capsys.readouterr().out
+    assert entry_of(tmp_path / "out")["kept"] is True
+    assert call(*command, "--windows", "1") == 0
+    assert len(list((tmp_path / "out").glob("*.seg.dcm"))) == 2  # other settings, another result
+
+
+def test_a_rejected_study_does_not_stop_the_others(
+    volume_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = study(tmp_path / "good"), study(tmp_path / "bad")
+    middle = next(path for path in bad.iterdir() if pydicom.dcmread(path).InstanceNumber == 12)
+    middle.unlink()
+    assert call("segment", bad, good, "-b", volume_bundle, "-o", tmp_path / "out") == 1
+    images = json.loads((tmp_path / "out" / "report.json").read_text())["images"]
+    assert ["error" in image for image in images] == [True, False]
+    error = capfd.readouterr().err
+    assert "SLICE_GAP: 1 slices are missing, first behind slice 11" in error
+    assert "Traceback" not in error
+
+
+def test_no_picture_is_made_of_burned_in_text(volume_bundle: Path, tmp_path: Path) -> None:
+    series = small_series(Grid(), phantom(Grid()))
+    for data in series:
+        data.BurnedInAnnotation = "YES"
+    assert call("segment", save_shuffled(series, tmp_path / "in"), "-b", volume_bundle, "-o", tmp_path / "out") == 0
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_no_persons_data_but_in_the_objects(
+    volume_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = study(tmp_path / "in")
+    broken = ct_series(Identity("small", patient="second"))[0]
+    broken.EchoTime = "1"
+    for data in (broken,):
+        save_shuffled([data], tmp_path / "mixed")
+    for path in sorted(folder.iterdir()):
+        (tmp_path / "mixed" / f"m{path.name}").write_bytes(path.read_bytes())
+    bytes_of = next(iter((tmp_path / "in").iterdir())).read_bytes()
+    (tmp_path / "mixed" / "garbled").write_bytes(bytes_of.replace(b"CANARY-ID-1001", b"CANARY-ID-1001"[:-1] + b"\xff"))
+    caplog.set_level("DEBUG")
+    assert call("segment", folder, "-b", volume_bundle, "-o", tmp_path / "out") == 0
+    assert call("segment", tmp_path / "mixed", "-b", volume_bundle, "-o", tmp_path / "bad") == 1
+    assert call("dicom", "check", tmp_path / "mixed", "--json", tmp_path / "bad" / "check.json") == 3
+    printed = capfd.readouterr()
+    texts = {"printed": printed.out + printed.err, "log": caplog.text}
+    for path in [*(tmp_path / "out").rglob("*"), *(tmp_path / "bad").rglob("*")]:
+        texts[path.name] = path.name if path.suffix == ".dcm" else path.name + path.read_bytes().decode("latin-1")
+    assert "PATIENT_MIXED" in texts["check.json"]
+    for canary in (*PHI_CANARIES, "Canary", "CANARY", "19700101"):
+        assert not [name for name, text in texts.items() if canary in text], canary
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(("{images}", "--format", "seg"), "are for DICOM studies", id="format-without-study"),
+        pytest.param(("{study}", "{images}"), "in one run", id="study-and-pictures"),
+        pytest.param(("{study}", "--policy", "PATIENT_MIXED=warn"), "cannot be relaxed", id="never-relaxed"),
+        pytest.param(("{study}", "--policy", "NONSENSE=warn"), "no finding 'NONSENSE'", id="unknown-code"),
+        pytest.param(("{study}", "--limit", "files=2"), "more than 2 files", id="limit"),
+        pytest.param(("{study}", "--limit", "things=2"), "cannot be set", id="unknown-limit"),
+    ],
+)
+def test_options_that_cannot_be_used(
+    arguments: tuple[str, ...],
+    words: str,
+    volume_bundle: Path,
+    photo: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    filled = [part.format(study=study(tmp_path / "in"), images=photo) for part in arguments]
+    assert call("segment", *filled, "-b", volume_bundle, "-o", tmp_path / "out") == 1
+    assert words in capfd.readouterr().err
+
+
+def test_a_bundle_without_codes_is_no_bundle_for_dicom(
+    tiny_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert call("segment", study(tmp_path / "in"), "-b", tiny_bundle, "-o", tmp_path / "out") == 1
+    assert "says nothing about DICOM" in capfd.readouterr().err
+
+
+def test_check_writes_json_and_says_by_its_status_what_it_found(
+    volume_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, file = study(tmp_path / "in"), tmp_path / "check.json"
+    assert call("dicom", "check", folder, "--bundle", volume_bundle, "--json", file) == 0
+    report = json.loads(file.read_text())
+    assert report["verdict"] == "accept"
+    assert report["volumes"][0]["shape_columns_rows_slices"] == [40, 32, 24]
+    assert call("dicom", "check", folder, "--modality", "MR", "--json", file) == 3
+    assert [each["code"] for each in json.loads(file.read_text())["findings"]] == ["MODALITY_MISMATCH"]
+    assert call("dicom", "check", folder, "--modality", "MR", "--policy", "MODALITY_MISMATCH=warn") == 0
+    assert call("dicom", "check", tmp_path / "nowhere") == 1
+    assert call("dicom", "check", folder, "--modality", "CT", "--bundle", volume_bundle) == 2
+    assert "40 x 32 x 24 voxels" in capsys.readouterr().out
+
+
+def test_an_archive_that_expands_too_far_is_not_unpacked(volume_bundle: Path, tmp_path: Path) -> None:
+    write_zip(tmp_path / "bomb.zip", [("IM0001", bytes(BOMB_BYTES))])
+    assert call("dicom", "check", tmp_path / "bomb.zip", "--json", tmp_path / "check.json") == 3
+    assert "LIMIT_EXCEEDED" in (tmp_path / "check.json").read_text()
