@@ -45,16 +45,20 @@ class RandomScorer(nn.Module):
         return gain * _foreground(logits, self.activation) if self.on_foreground else gain
 
 
-class BoundaryScorer(nn.Module):
+class _AnswerScorer(nn.Module):
+    """A scorer that looks at the answer alone."""
+
+    def __init__(self, activation: str | None = None) -> None:
+        super().__init__()
+        self.activation = activation
+
+
+class BoundaryScorer(_AnswerScorer):
     """Windows along the boundary of the coarse answer.
 
     Args:
         activation: as for `RandomScorer`.
     """
-
-    def __init__(self, activation: str | None = None) -> None:
-        super().__init__()
-        self.activation = activation
 
     def forward(self, image: Tensor, logits: Tensor) -> Tensor:
         """1 where a neighbour has another label, (B, 1, *grid)."""
@@ -64,16 +68,12 @@ class BoundaryScorer(nn.Module):
         return edge.amax(1, keepdim=True)
 
 
-class BoxScorer(nn.Module):
+class BoxScorer(_AnswerScorer):
     """Crop, then a full pass inside: windows in the bounding box of the coarse foreground, all alike.
 
     Args:
         activation: as for `RandomScorer`.
     """
-
-    def __init__(self, activation: str | None = None) -> None:
-        super().__init__()
-        self.activation = activation
 
     def forward(self, image: Tensor, logits: Tensor) -> Tensor:
         """1 in the box of each image, (B, 1, *grid)."""
