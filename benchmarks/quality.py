@@ -173,6 +173,7 @@ def _poster(path: Path, full: float) -> list[Arm]:
         {
             "name": f"poster's recipe, {row['label']}",
             "kind": "poster",
+            "arm": row["arm"],
             "dice": row["dice"],
             "hd95": row["hd95_px"],
             "surface_dice": row["surface_dice_2px"],
@@ -192,14 +193,16 @@ def _largest_step_down(dice: list[float]) -> float:
 def _draw(path: Path, arms: list[Arm]) -> None:
     from monai_dis.reports.curves import Curve, draw_curves
 
-    curves = [
-        Curve(label, [a["fraction_of_full_pass"] for a in chosen], [a["dice"] for a in chosen])
-        for label, kinds in (
-            ("deep iterative segmentation", ("coarse", "dis")),
-            ("whole image, uniform resolution", ("baseline",)),
-        )
-        if (chosen := sorted((a for a in arms if a["kind"] in kinds), key=lambda a: a["fraction_of_full_pass"]))
-    ]
+    curves = []
+    for label, chosen in (
+        ("deep iterative segmentation", [a for a in arms if a["kind"] in ("coarse", "dis")]),
+        ("whole image, uniform resolution", [a for a in arms if a["kind"] == "baseline"]),
+        ("the poster's recipe", [a for a in arms if a.get("arm") == "dis"]),
+        ("the poster's recipe, uniform resolution", [a for a in arms if a.get("arm") == "baseline"]),
+    ):
+        line = sorted(chosen, key=lambda a: a["fraction_of_full_pass"])
+        if line:
+            curves.append(Curve(label, [a["fraction_of_full_pass"] for a in line], [a["dice"] for a in line]))
     draw_curves(curves, path, log_x=True, x_ticks=(0.03, 0.1, 0.25, 0.5, 1, 4))
 
 
