@@ -1,6 +1,9 @@
 """Quality against cost of a bundle and of its rivals, written to the bundle's docs.
 
     python benchmarks/quality.py --bundle skin_lesion_dis --data DATA --work WORK [--poster REPRODUCED/results.json]
+    python benchmarks/quality.py --bundle skin_lesion_dis --poster REPRODUCED/results.json
+
+The second adds the poster's arms to what was measured before.
 
 DATA is the data set, WORK the folder in which the bundle's stages were trained (``coarse``, ``refine`` and the ``baseline``
 stages). Every arm segments the validation images, which no network saw, one after the other in one process; metrics are taken on
