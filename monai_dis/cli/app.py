@@ -26,10 +26,12 @@ from monai_dis.cli.options import (
     ReproducedSet,
     SelectOption,
     SetOption,
+    ShardOption,
     Split,
     WindowsOption,
     config_overrides,
     read_pairs,
+    read_shard,
     read_shares,
 )
 
@@ -70,7 +72,8 @@ def _program(
     help="Segment images.\n\n"
     "Writes for each image the segmentation on the image's own grid and an overlay picture with the refined windows drawn in, "
     "and for all of them report.json and report.html. A DICOM study (a folder, DICOMDIR or ZIP) becomes a DICOM SEG on its own "
-    "planes and an SR with volumes. A run that was cut off goes on where it stopped when it is started again.",
+    "planes and an SR with volumes; a tree of studies is a cohort, segmented study by study. A run that was cut off goes on where it "
+    "stopped when it is started again.",
     epilog="Example: [bold]monai-dis segment eye.jpg more_eyes/ -b fundus_vessels_dis -o out --operations 0.2[/bold]",
 )
 def segment(
@@ -94,9 +97,18 @@ def segment(
         Format | None,
         typer.Option("--format", help="What is written for a DICOM study. Default: seg.", rich_help_panel=DICOM),
     ] = None,
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty",
+            help="For a DICOM study, also write what was refined and what stays uncertain.",
+            rich_help_panel=DICOM,
+        ),
+    ] = False,
     policy: PolicyOption = None,
     select: SelectOption = None,
     limit: LimitOption = None,
+    shard: ShardOption = None,
 ) -> None:
     """Segment images."""
     from monai_dis.cli.segmenting import DicomOptions, run_segment
@@ -106,6 +118,7 @@ def segment(
         images,
         DicomOptions(
             format=None if result is None else result.value,
+            uncertainty=uncertainty,
             policies=read_pairs(policy, "--policy"),
             selection=read_pairs(select, "--select"),
             limits=read_pairs(limit, "--limit"),
@@ -121,6 +134,7 @@ def segment(
             device=device,
             overwrite=overwrite,
         ),
+        shard=read_shard(shard),
     )
 
 

@@ -34,6 +34,7 @@ class Format(str, Enum):
     seg = "seg"
     labelmap = "labelmap"
     nifti = "nifti"
+    nrrd = "nrrd"
 
 
 class ReproducedSet(str, Enum):
@@ -109,6 +110,26 @@ LimitOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=NUMBER", help="Change a bound on sizes, such as frames=5000.", rich_help_panel=DICOM),
 ]
+
+
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Do the I-th of N shares of the images or studies only: for N jobs that write to one folder.",
+        rich_help_panel=WHERE,
+    ),
+]
+
+
+def read_shard(text: str | None) -> tuple[int, int] | None:
+    """Read a share such as ``2/4``; None stays None."""
+    if text is None:
+        return None
+    first, slash, second = text.partition("/")
+    if not slash or not first.isdecimal() or not second.isdecimal() or not 1 <= int(first) <= int(second):
+        raise typer.BadParameter(f"{text!r} is not a share such as 2/4, the second of four", param_hint="--shard")
+    return int(first), int(second)
 
 
 def read_pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -12,9 +12,11 @@ from rich.markup import escape
 from monai_dis.bundle import BundleMetadata, find_bundle, load_bundle
 from monai_dis.cli.console import image_progress, out, working
 from monai_dis.cli.quiet import quiet_third_parties
-from monai_dis.errors import DicomError
+from monai_dis.errors import DicomError, DisError, OutputError
 
 __all__ = ["DicomOptions", "device_override", "run_segment"]
+
+Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -23,68 +25,104 @@ class DicomOptions:
 
     Attributes:
         format: of the results; None for the default.
-        policies: by code.
+        uncertainty: whether what stays uncertain is written too.
+        policies: by code; those of volume files count for them too.
         selection: by keyword.
-        limits: by name.
+        limits: by name, likewise.
     """
 
     format: str | None = None
+    uncertainty: bool = False
     policies: Mapping[str, str] = field(default_factory=dict)
     selection: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        return bool(self.format or self.policies or self.selection or self.limits)
 
-
-def run_segment(bundle: str, images: Sequence[Path], dicom: DicomOptions, overrides: Mapping[str, Any]) -> None:
-    """Segment with a bundle.
+def run_segment(
+    bundle: str,
+    images: Sequence[Path],
+    dicom: DicomOptions,
+    overrides: Mapping[str, Any],
+    *,
+    shard: tuple[int, int] | None = None,
+) -> None:
+    """Segment with a bundle: image files first, then DICOM studies.
 
     Args:
         bundle: name or folder.
-        images: image files, folders of images, DICOM studies.
+        images: image files, folders of images, DICOM studies and trees of them.
         dicom: options for DICOM studies.
         overrides: entries of its inference config, from the command line.
+        shard: ``(i, n)`` to do the i-th of n shares.
 
     Raises:
-        DicomError: when images and studies are given at once, or options for studies without a study.
+        DicomError: when options for studies are given without a study.
+        DisError: at the end, when images or studies failed.
     """
     from monai_dis.dicom.sources import is_dicom_input
 
     studies = [path for path in images if is_dicom_input(path)]
-    if studies and len(studies) < len(images):
-        raise DicomError(
-            "DICOM studies and other images cannot be segmented in one run; give them one after the other."
-        )
-    if dicom and not studies:
-        raise DicomError(
-            "--format, --policy, --select and --limit are for DICOM studies, and there is none in the input."
-        )
+    files = [path for path in images if path not in studies]
+    _check_options(dicom, studies, files)
     folder = find_bundle(bundle)
     quiet_third_parties()
-    files = [] if studies else [str(path) for path in images]
     with working("loading the bundle"):
-        loaded = load_bundle(folder, "inference", device_override({**overrides, "image_files": files}))
+        given = {**overrides, "image_files": [str(path) for path in files]}
+        loaded = load_bundle(folder, "inference", device_override(given))
         segmenter = loaded.part("evaluator")
+        from monai_dis.engines.run_report import report_name
+    segmenter.shard = shard
+    errors: list[DisError] = []
+    entries: list[Entry] = []
+
+    def on_image(done: int, total: int, entry: Entry) -> None:
+        entries.append(entry)
+        advance(done, total, _line(entry))
+
     with image_progress("segmenting") as advance:
-
-        def on_image(done: int, total: int, entry: Mapping[str, Any]) -> None:
-            advance(done, total, _line(entry))
-
+        before: list[Any] = []
+        if files:
+            segmenter.on_image, segmenter.check_file = on_image, _file_check(dicom, loaded.metadata)
+            try:
+                segmenter.run()
+            except OutputError:
+                raise
+            except DisError as error:
+                errors.append(error)
+            before = segmenter.entries
         if studies:
-            report = _segment_studies(segmenter, loaded.metadata, studies, dicom, on_image)
-        else:
-            segmenter.on_image = on_image
-            report = segmenter.run()
-    if studies:
-        out.print(f"report in {escape(str(overrides['output_dir']))}/report.json", highlight=False)
-        return
-    summary = report["summary"]
-    kept = f", {summary['kept']} kept" if summary["kept"] else ""
-    out.print(
-        f"{summary['done']} done{kept}; report in {escape(str(overrides['output_dir']))}/report.html and report.json",
-        highlight=False,
-    )
+            try:
+                _segment_studies(segmenter, loaded.metadata, studies, dicom, on_image, shard, before)
+            except OutputError:
+                raise
+            except DisError as error:
+                errors.append(error)
+    name = report_name(shard)
+    _print_summary(entries, Path(str(overrides["output_dir"])), name, page=not studies and shard is None)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise DisError("\n".join(str(error) for error in errors))
+
+
+def _check_options(dicom: DicomOptions, studies: Sequence[Path], files: Sequence[Path]) -> None:
+    from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
+
+    volumes = any(path.is_dir() or image_suffix(path) in VOLUME_SUFFIXES for path in files)
+    only_studies = bool(dicom.format or dicom.uncertainty or dicom.selection)
+    volumes_too = bool(dicom.policies or dicom.limits)
+    if not studies and (only_studies or (volumes_too and not volumes)):
+        raise DicomError(
+            "--format, --uncertainty, --policy, --select and --limit are for DICOM studies, and there is none in the input."
+        )
+
+
+def _file_check(dicom: DicomOptions, metadata: BundleMetadata) -> Callable[[Path], dict[str, Any]]:
+    from monai_dis.cli.dicom_checking import read_limits
+    from monai_dis.dicom.findings import read_policy
+    from monai_dis.dicom.volume_check import volume_check
+
+    return volume_check(read_limits(dicom.limits), read_policy(dicom.policies), metadata.input_channels)
 
 
 def _segment_studies(
@@ -92,8 +130,10 @@ def _segment_studies(
     metadata: BundleMetadata,
     studies: Sequence[Path],
     options: DicomOptions,
-    on_image: Callable[[int, int, Mapping[str, Any]], None],
-) -> dict[str, Any]:
+    on_image: Callable[[int, int, Entry], None],
+    shard: tuple[int, int] | None,
+    before: Sequence[Any],
+) -> None:
     from monai_dis.cli.dicom_checking import read_limits
     from monai_dis.dicom.findings import read_policy
     from monai_dis.dicom.segmenting import DicomSegmenter, DicomSettings, ResultFormat
@@ -103,10 +143,12 @@ def _segment_studies(
         limits=read_limits(options.limits),
         policies=read_policy(options.policies),
         selection=options.selection,
+        uncertainty=options.uncertainty,
+        shard=shard,
     )
     runner = DicomSegmenter(segmenter, metadata, settings)
     runner.on_image = on_image
-    return runner.run(studies)
+    runner.run(studies, before=before)
 
 
 def device_override(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,13 +166,25 @@ def device_override(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _line(entry: Mapping[str, Any]) -> str:
-    name = escape(Path(entry["input"]).name)
+def _line(entry: Entry) -> str:
+    name = escape(entry.get("study") or Path(entry["input"]).name)
     if "error" in entry:
-        return f"[red]failed[/red] {name}"
+        codes = [each["code"] for each in entry.get("findings", ()) if each["policy"] == "reject"]
+        return f"[red]failed[/red] {name}{': ' + ', '.join(codes) if codes else ''}"
     if entry.get("kept"):
         return f"[dim]kept[/dim]   {name}: complete from an earlier run"
     return (
         f"[green]done[/green]   {name}: {entry['windows_refined']} of {entry['windows_total']} windows, "
         f"{entry['fraction_of_full_pass']:.0%} of a full pass, {entry['seconds']['total']:.1f} s"
     )
+
+
+def _print_summary(entries: Sequence[Entry], folder: Path, name: str, *, page: bool) -> None:
+    failed = sum("error" in entry for entry in entries)
+    kept = sum(bool(entry.get("kept")) and "error" not in entry for entry in entries)
+    parts = [f"{len(entries) - failed - kept} done"]
+    parts += [f"{kept} kept"] if kept else []
+    parts += [f"{failed} failed"] if failed else []
+    where = escape(str(folder))
+    reports = f"{where}/report.html and report.json" if page else f"{where}/{name}"
+    out.print(f"{', '.join(parts)}; report in {reports}", highlight=False)

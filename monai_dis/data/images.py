@@ -30,6 +30,8 @@ from monai_dis.errors import ImageError
 
 __all__ = ["ReadImaged", "check_channels", "check_readable", "read_image", "read_with"]
 
+#: Millimetres in NIfTI's units of length other than mm (nifti1.h).
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 _CUT = re.compile(r"truncat|expected \d+ bytes|error reading|cannot be read", re.IGNORECASE)
 
 
@@ -110,6 +112,7 @@ def read_with(path: Path, reader: ImageReader) -> MetaTensor:
     with _explained(path):
         values, meta = reader.get_data(reader.read(str(path)))
         meta = {**meta, "filename_or_obj": str(path)}
+        meta = _in_millimetres(meta)
         whole = MetaTensor.ensure_torch_and_prune_meta(values.astype(np.float32, order="C"), meta)
         image = cast(MetaTensor, EnsureChannelFirst()(whole))
     if 0 in image.shape:
@@ -142,6 +145,19 @@ class ReadImaged(MapTransform):
         for key in self.key_iterator(result):
             result[key] = read_image(result[key], expected_channels=self.expected_channels)
         return result
+
+
+def _in_millimetres(meta: dict[str, Any]) -> dict[str, Any]:
+    """Metadata of a NIfTI file whose header says metres or micrometres, in mm; MONAI's reader takes any length for mm."""
+    scale = _MM_PER_UNIT.get(int(meta.get("xyzt_units", 0)) & 7)
+    if scale is None:
+        return meta
+    scaled = dict(meta)
+    for key in ("affine", "original_affine"):
+        affine = np.array(meta[key], dtype=np.float64)
+        affine[:3] *= scale
+        scaled[key] = affine
+    return scaled
 
 
 def _volume_reader(path: Path) -> ImageReader:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from threading import Lock
 from typing import Any
 
 from monai_dis.errors import DicomError
 
 __all__ = ["discreet", "require"]
 
-_PACKAGES = ("pydicom", "highdicom")
+_PACKAGES = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client")
 
 
 def require(module: str) -> Any:
@@ -25,22 +26,46 @@ def require(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        name = module.split(".")[0]
-        raise DicomError(f'reading DICOM needs {name}; install it with `pip install "monai-dis[dicom]"`.') from error
+        name = module.split(".")[0].replace("_", "-")
+        raise DicomError(f'DICOM needs {name}; install it with `pip install "monai-dis[dicom]"`.') from error
+
+
+class _Hush:
+    """Counts those who want silence: warnings and levels are the process's, and a cohort reads, predicts and writes at once."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.wanted = 0
+        self.undo = ExitStack()
+
+    def enter(self) -> None:
+        with self.lock:
+            self.wanted += 1
+            if self.wanted > 1:
+                return
+            # Their modules' loggers have no level of their own, so that of the package counts for all.
+            for name in _PACKAGES:
+                package = logging.getLogger(name)
+                self.undo.callback(package.setLevel, package.level)
+                package.setLevel(logging.CRITICAL + 1)
+            self.undo.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+
+    def leave(self) -> None:
+        with self.lock:
+            self.wanted -= 1
+            if self.wanted == 0:
+                self.undo.close()
+
+
+_HUSH = _Hush()
 
 
 @contextmanager
 def discreet() -> Iterator[None]:
-    """Keep pydicom and highdicom from warning and logging: their messages quote values, which may be a person's data."""
-    # Their modules' loggers have no level of their own, so that of the package counts for all.
-    loggers = [logging.getLogger(name) for name in _PACKAGES]
-    before = [logger.level for logger in loggers]
+    """Keep the libraries from warning and logging: their messages quote values, which may be a person's data."""
+    _HUSH.enter()
     try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+        _HUSH.leave()

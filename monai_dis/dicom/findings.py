@@ -59,7 +59,7 @@ CODES: Mapping[str, Policy] = {
 }
 
 #: Codes that a site may turn from `REJECT` to `WARN`: there is a defined way to go on.
-_RELAXABLE = frozenset({"MODALITY_MISMATCH", "UID_MISSING"})
+_RELAXABLE = frozenset({"MODALITY_MISMATCH", "SLICE_GAP", "UID_MISSING"})
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,22 @@ import numpy.typing as npt
 
 from monai_dis.dicom.frames import Frame
 
-__all__ = ["Stack", "affine_of", "angle_degrees", "normal_of", "positions_along", "stack_of", "step_tolerance_mm"]
+__all__ = [
+    "Stack",
+    "affine_of",
+    "angle_degrees",
+    "normal_of",
+    "places_of",
+    "positions_along",
+    "stack_of",
+    "step_tolerance_mm",
+]
 
 Vector = npt.NDArray[np.float64]
 
 _RELATIVE_TOLERANCE = 0.01
 _ABSOLUTE_TOLERANCE_MM = 0.01
+_MOST_PLANES = 100_000  # the gap of a hostile file may be of any length
 _FLOATING_SLACK_MM = 1e-6  # positions of two decimals differ by 0.01 mm up to floating point
 
 
@@ -76,11 +86,30 @@ def stack_of(frames: Sequence[Frame]) -> Stack:
     )
 
 
-def affine_of(frames: Sequence[Frame]) -> Vector:
+def places_of(stack: Stack) -> tuple[int, ...] | None:
+    """Number of each plane on an even grid, from 0; with gaps where planes are missing.
+
+    Returns:
+        rising numbers, ``0, 1, 2...`` where none is missing; None when steps are no whole multiples of the median.
+    """
+    if not len(stack.steps_mm):
+        return (0,) * len(stack.frames)
+    if stack.median_mm <= 0:
+        return None
+    multiples = np.maximum(np.round(stack.steps_mm / stack.median_mm), 1)
+    tolerance = step_tolerance_mm(stack.median_mm) * multiples
+    uneven = (np.abs(stack.steps_mm - multiples * stack.median_mm) > tolerance).any()
+    if uneven or multiples.sum() > _MOST_PLANES:
+        return None
+    return (0, *(int(place) for place in np.cumsum(multiples)))
+
+
+def affine_of(frames: Sequence[Frame], count: int | None = None) -> Vector:
     """Matrix from (column, row, slice) to patient coordinates; a tilted stack's is sheared.
 
     Args:
         frames: in order, evenly spaced; a single plane is given a step of 1 mm along its normal.
+        count: of planes from the first to the last, where some are missing.
 
     Returns:
         (4, 4) float64; the last step is the mean one, so that rounded positions do not add up.
@@ -90,7 +119,7 @@ def affine_of(frames: Sequence[Frame]) -> Vector:
     affine[:3, 0] = np.asarray(first.row) * first.spacing[1]
     affine[:3, 1] = np.asarray(first.column) * first.spacing[0]
     if len(frames) > 1:
-        affine[:3, 2] = (np.asarray(last.position) - np.asarray(first.position)) / (len(frames) - 1)
+        affine[:3, 2] = (np.asarray(last.position) - np.asarray(first.position)) / ((count or len(frames)) - 1)
     else:
         affine[:3, 2] = normal_of(first)
     affine[:3, 3] = first.position

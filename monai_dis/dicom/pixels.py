@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +12,11 @@ import numpy.typing as npt
 from monai_dis.dicom.codecs import NATIVE
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.frames import Frame
-from monai_dis.dicom.inspection import VolumePlan
 from monai_dis.dicom.instance import Instance, open_data_set
 from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.structure import StructureError
 from monai_dis.dicom.values import integer, raw_value, text
+from monai_dis.dicom.volume_plan import VolumePlan
 from monai_dis.errors import DicomError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_volume(plan: VolumePlan, limits: Limits | None = None) -> npt.NDArray[n
     """
     volume = np.empty(plan.shape, dtype=np.float32)
     # Slices lie together in memory while they are filled in, columns first as everywhere in this package.
-    places = {(frame.instance.uid, frame.index): place for place, frame in enumerate(plan.frames)}
+    places = {(frame.instance.uid, frame.index): place for place, frame in zip(plan.places, plan.frames, strict=True)}
     by_file = sorted(
         range(len(plan.frames)), key=lambda place: (plan.frames[place].instance.uid, plan.frames[place].index)
     )
@@ -58,7 +58,8 @@ def read_volume(plan: VolumePlan, limits: Limits | None = None) -> npt.NDArray[n
             volume[:, :, place] = plane.T
             if padding is not None and padding.any():
                 padded.append((place, padding))
-    _fill_padding(volume, padded, plan.modality)
+    _fill_padding(volume, padded, plan)
+    _fill_gaps(volume, plan)
     if not np.isfinite(volume).all():
         raise DicomError("the images hold values that are not finite numbers after rescaling; get the original images.")
     return volume
@@ -160,12 +161,24 @@ def _stored_number(value: Any, signed: bool, bits: int) -> int | None:
 
 
 def _fill_padding(
-    volume: npt.NDArray[np.float32], padded: Sequence[tuple[int, npt.NDArray[np.bool_]]], modality: str
+    volume: npt.NDArray[np.float32], padded: Sequence[tuple[int, npt.NDArray[np.bool_]]], plan: VolumePlan
 ) -> None:
     if not padded:
         return
     for place, padding in padded:
         volume[:, :, place][padding.T] = np.nan
-    fill = _AIR_HU if modality == "CT" else np.nanmin(volume) if not np.isnan(volume).all() else 0.0
+    fill = _AIR_HU
+    if plan.modality != "CT":
+        # One slice at a time: a volume of the planes that are there would be a copy.
+        least = [value for place in plan.places if np.isfinite(value := np.fmin.reduce(volume[:, :, place], axis=None))]
+        fill = float(min(least, default=0.0))
     for place, padding in padded:
         volume[:, :, place][padding.T] = fill
+
+
+def _fill_gaps(volume: npt.NDArray[np.float32], plan: VolumePlan) -> None:
+    """Missing slices for the network: linear between their neighbours. Nothing is written about them."""
+    for below, above in pairwise(plan.places):
+        for place in range(below + 1, above):
+            share = (place - below) / (above - below)
+            volume[:, :, place] = (1 - share) * volume[:, :, below] + share * volume[:, :, above]

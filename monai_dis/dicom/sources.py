@@ -20,10 +20,11 @@ from monai_dis.dicom.instance import DIRECTORY_CLASS, is_dicom_file, read_instan
 from monai_dis.dicom.limits import Limits
 from monai_dis.errors import DicomError
 
-__all__ = ["InputFiles", "is_dicom_input", "open_input"]
+__all__ = ["InputFiles", "is_archive", "is_dicom_input", "open_input"]
 
 _CHUNK = 1 << 20
 _PROBED_FILES = 50
+_PROBED_FOLDERS = 1000
 _REFERENCED_FILE = 0x00041500
 
 
@@ -47,17 +48,25 @@ class _Unsafe(Exception):
 
 
 def is_dicom_input(path: str | Path) -> bool:
-    """Whether an input is DICOM: a DICOM file, an archive, or a folder with DICOM among its first files.
+    """Whether an input is DICOM: a DICOM file, an archive, or a folder with DICOM or nothing but archives among its first files.
 
-    Only a few files of a folder are looked at, and pydicom is not imported for it.
+    Only a few files of each folder are looked at, and pydicom is not imported for it.
     """
     path = Path(path).expanduser()
     if path.is_file():
-        return is_dicom_file(path) or (not image_suffix(path) and _is_archive(path))
+        return is_dicom_file(path) or (not image_suffix(path) and is_archive(path))
     if not path.is_dir():
         return False
-    probed = (Path(folder) / name for folder, _, names in os.walk(path) for name in sorted(names))
-    return any(is_dicom_file(file) for file, _ in zip(probed, range(_PROBED_FILES), strict=False))
+    probed = list(_probed(path))
+    if any(is_dicom_file(file) for file in probed):
+        return True
+    return not any(image_suffix(file) for file in probed) and any(is_archive(file) for file in probed)
+
+
+def _probed(folder: Path) -> Iterator[Path]:
+    """The first files of each of the first folders below one."""
+    for (parent, _, names), _ in zip(os.walk(folder), range(_PROBED_FOLDERS), strict=False):
+        yield from (Path(parent) / name for name in sorted(names)[:_PROBED_FILES])
 
 
 @contextmanager
@@ -80,7 +89,7 @@ def open_input(inputs: str | Path | Sequence[str | Path], limits: Limits) -> Ite
             if not path.exists():
                 raise DicomError("there is no such file or folder; check the path of the input.")
             try:
-                found = _files_of(path, limits, stack)
+                found = _files_of(path, limits, stack, alone=len(entries) == 1)
             except _Unsafe as error:
                 findings.append(error.finding)
                 continue
@@ -92,21 +101,24 @@ def open_input(inputs: str | Path | Sequence[str | Path], limits: Limits) -> Ite
         yield InputFiles(tuple(dict.fromkeys(paths)), tuple(findings))
 
 
-def _files_of(path: Path, limits: Limits, stack: ExitStack) -> InputFiles:
+def _files_of(path: Path, limits: Limits, stack: ExitStack, *, alone: bool) -> InputFiles:
     if path.is_dir():
         return _listed(path, limits)
-    if _is_archive(path) and not is_dicom_file(path):
+    if not is_dicom_file(path) and is_archive(path):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="monai-dis-")))  # mode 0700
         unpack = _unzip if zipfile.is_zipfile(path) else _untar
         count = unpack(path, folder, limits)
         inside = _listed(folder, limits)
         note = finding("INPUT_ARCHIVE", "an archive was unpacked into a private folder.", count)
         return InputFiles(inside.paths, (note, *inside.findings))
-    directory = _referenced(path, limits) if is_dicom_file(path) else None
+    # Of many files only one that is called so is taken for a DICOMDIR: to look into each would double the reading.
+    may_be = alone or path.name.upper() == "DICOMDIR"
+    directory = _referenced(path, limits) if may_be and is_dicom_file(path) else None
     return InputFiles((path,)) if directory is None else _listed(path.parent, limits)
 
 
-def _is_archive(path: Path) -> bool:
+def is_archive(path: Path) -> bool:
+    """Whether a file is a ZIP or tar archive, compressed or not."""
     if image_suffix(path) in VOLUME_SUFFIXES:
         return False
     try:

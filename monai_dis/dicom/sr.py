@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from monai_dis import __version__
 from monai_dis.bundle.dicom_metadata import Code, DicomEntry, SegmentEntry
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.geometry import Vector
-from monai_dis.dicom.inspection import VolumePlan
-from monai_dis.dicom.seg import Presentation, tracking_identifier
+from monai_dis.dicom.presentation import MANUFACTURER, Presentation
+from monai_dis.dicom.seg_object import tracking_identifier
 from monai_dis.dicom.source_images import copy_patient_and_study, fixed_times, source_references
 from monai_dis.dicom.uids import ResultIdentity
+from monai_dis.dicom.volume_plan import VolumePlan
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -27,7 +28,6 @@ _MILLILITRE = Code("mL", "UCUM", "mL")
 _PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
 _TITLE = Code("126000", "DCM", "Imaging Measurement Report")
 _DEVICE = Code("121007", "DCM", "Device")
-_MANUFACTURER = "monai_dis contributors"
 
 
 def segment_volumes_ml(labels: npt.NDArray[np.integer[Any]], affine: Vector, entry: DicomEntry) -> Mapping[int, float]:
@@ -56,6 +56,8 @@ def make_sr(
     entry: DicomEntry,
     identity: ResultIdentity,
     presentation: Presentation | None = None,
+    *,
+    others: Sequence[Dataset] = (),
 ) -> Dataset:
     """Make the report of a segmentation.
 
@@ -67,6 +69,7 @@ def make_sr(
         entry: codes of the segments.
         identity: what the result is made of; gives all UIDs.
         presentation: descriptions and series numbers.
+        others: further objects of the result, to which the report refers as evidence.
 
     Returns:
         a Comprehensive 3D SR.
@@ -84,7 +87,7 @@ def make_sr(
             observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
                 uid=identity.uid("device"),
                 name=identity.bundle,
-                manufacturer_name=_MANUFACTURER,
+                manufacturer_name=MANUFACTURER,
                 model_name=f"monai_dis {__version__}",
             ),
         )
@@ -95,13 +98,13 @@ def make_sr(
             title=_concept(_TITLE),
         )
         made: Any = sr.Comprehensive3DSR(
-            evidence=[*references, _nameless(seg, references[0])],
+            evidence=[*references, *(_nameless(each, references[0]) for each in (seg, *others))],
             content=report[0],
             series_instance_uid=identity.uid("sr", "series"),
             series_number=presentation.sr_series_number,
             sop_instance_uid=identity.uid("sr", "instance"),
             instance_number=1,
-            manufacturer=_MANUFACTURER,
+            manufacturer=MANUFACTURER,
             is_complete=True,
             series_description=presentation.series_description("SR"),
         )

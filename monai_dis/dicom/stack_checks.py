@@ -11,7 +11,15 @@ import numpy as np
 
 from monai_dis.dicom.findings import Finding, Policy, finding
 from monai_dis.dicom.frames import Frame
-from monai_dis.dicom.geometry import angle_degrees, normal_of, positions_along, stack_of, step_tolerance_mm
+from monai_dis.dicom.geometry import (
+    Stack,
+    angle_degrees,
+    normal_of,
+    places_of,
+    positions_along,
+    stack_of,
+    step_tolerance_mm,
+)
 from monai_dis.dicom.values import number, text
 
 __all__ = ["check_stack", "one_stack", "one_volume", "selected"]
@@ -95,9 +103,10 @@ def check_stack(frames: Sequence[Frame], *, spatial_dims: int) -> list[Finding]:
     findings: list[Finding] = []
     if len(frames) == 1 and spatial_dims == 3:
         findings.append(finding("SINGLE_SLICE", "the series has a single slice, the bundle needs a volume."))
-    findings.extend(_steps(stack.steps_mm, stack.median_mm))
-    if not findings:
-        findings.extend(_shift(stack.frames))
+    places = places_of(stack)
+    findings.extend(_steps(stack, places))
+    if places is not None:
+        findings.extend(_shift(stack.frames, places))
     if abs(first.spacing[0] - first.spacing[1]) > 1e-4 * max(first.spacing):
         rows, columns = first.spacing
         message = f"rows are {rows:g} mm apart, columns {columns:g} mm."
@@ -241,31 +250,30 @@ def _pixel_digest(frame: Frame) -> bytes:
     return digest.digest()
 
 
-def _steps(steps: np.ndarray[Any, Any], median: float) -> list[Finding]:
+def _steps(stack: Stack, places: Sequence[int] | None) -> list[Finding]:
+    steps, median = stack.steps_mm, stack.median_mm
     if not len(steps):
         return []
-    wrong = np.flatnonzero(np.abs(steps - median) > step_tolerance_mm(median))
-    if not len(wrong):
-        return []
-    multiples = np.round(steps[wrong] / median)
-    whole = np.abs(steps[wrong] - multiples * median) <= step_tolerance_mm(median) * np.maximum(multiples, 1)
     span = f"steps of {steps.min():.4g} to {steps.max():.4g} mm, median {median:.4g} mm"
-    if np.all(whole & (multiples >= 2)):
-        missing = int((multiples - 1).sum())
-        place = int(wrong[0]) + 1
-        message = f"{missing} slices are missing, first behind slice {place} ({span}); get the whole series."
-        return [finding("SLICE_GAP", message, missing)]
-    message = f"the slices are not evenly spaced ({span}); get an evenly spaced series."
-    return [finding("SPACING_NON_UNIFORM", message, len(wrong))]
+    if places is None:
+        wrong = np.flatnonzero(np.abs(steps - median) > step_tolerance_mm(median))
+        message = f"the slices are not evenly spaced ({span}); get an evenly spaced series."
+        return [finding("SPACING_NON_UNIFORM", message, len(wrong))]
+    missing = places[-1] + 1 - len(places)
+    if not missing:
+        return []
+    first = next(index for index, (a, b) in enumerate(pairwise(places), start=1) if b > a + 1)
+    message = f"{missing} slices are missing, first behind slice {first} ({span}); get the whole series."
+    return [finding("SLICE_GAP", message, missing)]
 
 
-def _shift(frames: Sequence[Frame]) -> list[Finding]:
+def _shift(frames: Sequence[Frame], places: Sequence[int]) -> list[Finding]:
     """Whether planes are shifted against each other: evenly, which is a tilt, or not."""
     if len(frames) < 2:
         return []
     positions = np.asarray([frame.position for frame in frames])
-    step = (positions[-1] - positions[0]) / (len(frames) - 1)
-    drift = np.linalg.norm(positions - (positions[0] + np.outer(np.arange(len(frames)), step)), axis=1)
+    step = (positions[-1] - positions[0]) / places[-1]
+    drift = np.linalg.norm(positions - (positions[0] + np.outer(places, step)), axis=1)
     tolerance = step_tolerance_mm(float(np.linalg.norm(step)))
     if drift.max() > tolerance:
         message = f"the planes are shifted by up to {drift.max():.4g} mm off a straight line; get a regular series."

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
+from monai.transforms.post.dictionary import Invertd
 from monai.transforms.utility.array import EnsureChannelFirst
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ from monai_dis.engines.modes import Runner
 from monai_dis.engines.network_input import NetworkInput, check_axes, check_image
 from monai_dis.engines.window_outlines import Box, boxes_of
 from monai_dis.errors import DisError, ImageError
+from monai_dis.inferers.score import uncertainty
 
 __all__ = ["Prediction", "Predictor", "Stopwatch"]
 
@@ -58,6 +60,7 @@ class Prediction:
         boxes: refined windows on the grid of the file.
         watch: seconds so far; later stages may be added.
         peak_memory_bytes: largest memory in use.
+        uncertainty: (*spatial) on the grid of the file, 0 (certain) to 1 (no better than chance); None unless it was asked for.
     """
 
     labels: Tensor
@@ -68,6 +71,7 @@ class Prediction:
     boxes: tuple[Box, ...]
     watch: Stopwatch = field(repr=False)
     peak_memory_bytes: int
+    uncertainty: Tensor | None = None
 
     def class_masks(self) -> Tensor:
         """(C, *spatial) bool, a mask for each class without the background, as overlapping classes have them."""
@@ -97,6 +101,9 @@ class Predictor:
         device: where the network runs.
         image_key: key of the image.
         pred_key: key of the answer.
+
+    Attributes:
+        keep_uncertainty: whether predictions say where they stay uncertain; off, since it costs a map of the image's size.
     """
 
     def __init__(
@@ -117,6 +124,7 @@ class Predictor:
         self.device = device
         self.image_key = image_key
         self.pred_key = pred_key
+        self.keep_uncertainty = False
 
     def __call__(self, path: Path, image: MetaTensor | None = None) -> Prediction:
         """Segment one file, or one image that was read already.
@@ -166,7 +174,8 @@ class Predictor:
 
         with watch.stage("finish"):
             answer = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
-            finished = self.postprocessing({**data, self.pred_key: MetaTensor(answer[0].cpu(), meta=image.meta)})
+            back = {**data, self.pred_key: MetaTensor(answer[0].cpu(), meta=image.meta)}
+            finished, uncertain = self._finish(back)
             labels = torch.as_tensor(finished[self.pred_key]).cpu()
         if labels.shape[1:] != original.shape[1:]:
             raise ImageError(
@@ -184,7 +193,21 @@ class Predictor:
             boxes=tuple(boxes),
             watch=watch,
             peak_memory_bytes=memory.bytes(),
+            uncertainty=uncertain,
         )
+
+    def _finish(self, data: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor | None]:
+        """Run the postprocessing; where it is asked for, the uncertainty of the logits that are back on the file's grid."""
+        if not self.keep_uncertainty:
+            return self.postprocessing(dict(data)), None
+        steps = self.postprocessing.transforms
+        inverted = max((place for place, step in enumerate(steps, start=1) if isinstance(step, Invertd)), default=0)
+        back: dict[str, Any] = self.postprocessing(dict(data), end=inverted) if inverted else dict(data)
+        # Of interpolated logits: uncertainty itself is never interpolated, a boundary between two voxels would be lost.
+        logits = torch.as_tensor(back[self.pred_key]).cpu()[None]
+        activation = self.runner.inferer.settings.activation or ("softmax" if logits.shape[1] > 1 else "sigmoid")
+        uncertain = uncertainty(logits, activation=activation)[0, 0]
+        return self.postprocessing(back, start=inverted), torch.as_tensor(uncertain)
 
     def _prepare(self, data: Mapping[str, Any], path: Path, start: int = 0, end: int | None = None) -> dict[str, Any]:
         try:

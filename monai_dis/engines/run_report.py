@@ -13,12 +13,21 @@ from typing import Any
 from monai_dis.data.atomic import atomic_path
 from monai_dis.errors import OutputError
 
-__all__ = ["RunReport", "absolute", "fingerprint", "settings_digest"]
+__all__ = ["RunReport", "Shard", "absolute", "fingerprint", "report_name", "settings_digest"]
 
 REPORT_NAME = "report.json"
 _FORMAT = 1
 
 Entry = dict[str, Any]
+
+
+#: One of several shares of a run's inputs: ``(2, 4)`` is the second of four.
+Shard = tuple[int, int]
+
+
+def report_name(shard: Shard | None) -> str:
+    """Name of the report of a run, or of one of several shares that write to one folder at once."""
+    return REPORT_NAME if shard is None else f"report-{shard[0]}-of-{shard[1]}.json"
 
 
 def absolute(path: Path) -> Path:
@@ -44,24 +53,26 @@ class RunReport:
     Attributes:
         folder: where `report.json` lies.
         settings: what the results depend on besides the images, in plain JSON types.
+        name: of the file; runs that share a folder have one each.
         images: entries of this run, in the order of its images.
         earlier: entries of former runs on images that are not part of this one and whose files are still there.
     """
 
     folder: Path
     settings: Mapping[str, Any]
+    name: str = REPORT_NAME
     images: list[Entry] = field(default_factory=list)
     earlier: list[Entry] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
         """Where the report is written."""
-        return self.folder / REPORT_NAME
+        return self.folder / self.name
 
     @classmethod
-    def open(cls, folder: Path, settings: Mapping[str, Any]) -> RunReport:
+    def open(cls, folder: Path, settings: Mapping[str, Any], name: str = REPORT_NAME) -> RunReport:
         """Begin the report of a run, with what an older report in the folder says; a damaged one counts as none."""
-        report = cls(folder, settings)
+        report = cls(folder, settings, name)
         try:
             content = json.loads(report.path.read_text(encoding="utf-8"))
             entries = [*content["images"], *content.get("earlier", [])]
@@ -87,15 +98,16 @@ class RunReport:
                 return entry if unchanged else None
         return None
 
-    def add(self, image: Path, stem: str, entry: Entry) -> None:
-        """Enter an image in place of what earlier runs said of it, and rewrite the file."""
+    def add(self, image: Path, stem: str, entry: Entry, *, write: bool = True) -> None:
+        """Enter an image in place of what earlier runs said of it, and rewrite the file unless that is put off."""
         path = absolute(image)
         source: dict[str, Any] = {"path": str(path), "stem": stem, "settings": settings_digest(self.settings)}
         if "error" not in entry:
             source.update(fingerprint(image))
         self.images.append({**entry, "source": source})
         self.earlier = [old for old in self.earlier if Path(old["source"]["path"]) != path]
-        self.write()
+        if write:
+            self.write()
 
     def write(self) -> None:
         """Write the file anew under a temporary name and move it in place.

@@ -21,7 +21,7 @@ from monai_dis.engines.device import pick_device
 from monai_dis.engines.modes import describe_transform, make_runner, run_budget
 from monai_dis.engines.output_folder import expand_inputs, name_outputs, prepare_folder, remove_leftovers
 from monai_dis.engines.prediction import Prediction, Predictor
-from monai_dis.engines.run_report import RunReport, absolute
+from monai_dis.engines.run_report import RunReport, Shard, absolute, report_name
 from monai_dis.errors import DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 
@@ -54,6 +54,11 @@ class Segmenter:
         image_key: key of the image in the transforms.
         pred_key: key of the answer in the transforms.
         on_image: called after each image with how many are done, of how many, and the entry of the report.
+
+    Attributes:
+        check_file: looks at an image's file before it is read; what it returns goes into the report, what it raises refuses the image.
+        entries: what the report says of the images of the last run.
+        shard: ``(i, n)`` to segment the i-th of n shares of the images only, beside other processes that do the others.
 
     Raises:
         DisError: one of its subclasses, when an argument cannot be used.
@@ -93,6 +98,9 @@ class Segmenter:
         self.label_names = {int(index): name for index, name in (label_names or {}).items()}
         self.overwrite = overwrite
         self.on_image = on_image
+        self.check_file: Callable[[Path], Entry] | None = None
+        self.shard: Shard | None = None
+        self.entries: list[Entry] = []
         self.settings: dict[str, Any] = {
             "mode": mode,
             **runner.settings,
@@ -114,9 +122,14 @@ class Segmenter:
         """
         files = expand_inputs(self.image_files)
         folder = prepare_folder(self.output_dir)
-        remove_leftovers(folder)
-        report = RunReport.open(folder, self.settings)
+        if self.shard is None:
+            remove_leftovers(folder)  # with shares they may be files that another process is writing
+        report = RunReport.open(folder, self.settings, report_name(self.shard))
+        self.entries = report.images
         names = name_outputs(files, *_stems_in_use(report, files))
+        if self.shard is not None:
+            files = files[self.shard[0] - 1 :: self.shard[1]]
+            report.write()
         for number, file in enumerate(files, start=1):
             entry = self._kept(report, file) or self._segment(file, names[file], folder)
             report.add(file, names[file], entry)
@@ -135,6 +148,8 @@ class Segmenter:
     def _segment(self, file: Path, stem: str, folder: Path) -> Entry:
         entry: Entry = {"input": str(file), "mode": self.mode}
         try:
+            if self.check_file is not None:
+                entry.update(self.check_file(file))
             prediction = self.predictor(file)
             entry.update(self._write(prediction, file, stem, folder))
             entry.update(figures(prediction, file))
@@ -200,7 +215,8 @@ class Segmenter:
         from monai_dis.reports.page import write_page
 
         with contextlib.suppress(OSError):  # the page is a courtesy; the results and report.json are written
-            write_page(report.to_dict(), report.folder)
+            if self.shard is None:
+                write_page(report.to_dict(), report.folder)
         failed = [entry["error"] for entry in report.images if "error" in entry]
         if failed:
             if len(report.images) == 1:

@@ -25,12 +25,13 @@ from pydicom.uid import (
 )
 
 from monai_dis.dicom.findings import Policy
-from monai_dis.dicom.inspection import VolumePlan, inspect
+from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.instance import read_instance
 from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.pixels import read_volume
 from monai_dis.dicom.sources import is_dicom_input
 from monai_dis.dicom.target import Target
+from monai_dis.dicom.volume_plan import VolumePlan
 from monai_dis.errors import DicomError
 
 SMALL = Limits(expanded_bytes=1 << 20, small_bytes=1 << 18, volume_bytes=1 << 22, file_bytes=1 << 22, files=100)

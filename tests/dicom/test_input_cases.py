@@ -17,9 +17,10 @@ from dicom_case import CASES, PHI_CANARIES, Case, CaseWriter
 
 from monai_dis.dicom.codecs import can_decode
 from monai_dis.dicom.findings import CODES, Policy
-from monai_dis.dicom.inspection import VolumePlan, inspect
+from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.pixels import read_volume
 from monai_dis.dicom.target import Target
+from monai_dis.dicom.volume_plan import VolumePlan
 
 # Importing a module of cases registers them.
 REGISTERED = (dicom_cases_geometry, dicom_cases_values, dicom_cases_files, dicom_cases_volume_files)

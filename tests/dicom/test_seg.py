@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from monai_dis.data.writing import write_segmentation
 from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.pixels import read_volume
-from monai_dis.dicom.seg import RESEARCH_USE, Presentation, SegKind, make_seg
-from monai_dis.dicom.segmenting import _image
+from monai_dis.dicom.predicting import as_image
+from monai_dis.dicom.presentation import RESEARCH_USE, Presentation
+from monai_dis.dicom.seg import SegKind, make_seg
 from monai_dis.dicom.source_images import read_first_header
 from monai_dis.dicom.sr import make_sr, segment_volumes_ml
 from monai_dis.dicom.writing import write_object
@@ -89,7 +90,7 @@ def test_a_marked_voxel_is_in_one_place_in_source_seg_and_nifti(grid: Grid, seed
             write_object(
                 make_seg(labels, plan, read_first_header(plan, Limits()), ENTRY, identity_of(plan)), folder / "seg.dcm"
             )
-            reference = _image(values, plan.affine_lps)
+            reference = as_image(values, plan.affine_lps)
             write_segmentation(torch.as_tensor(labels)[None], reference, folder / "seg.nii.gz")
         seg = pydicom.dcmread(folder / "seg.dcm")
         frame, row, column = np.argwhere(seg.pixel_array.reshape(-1, grid.rows, grid.columns))[0]
@@ -145,7 +146,7 @@ def test_segments_are_coded(tmp_path: Path) -> None:
 
 
 def test_a_colour_is_the_same_in_lab() -> None:
-    from monai_dis.dicom.seg import _cie_lab
+    from monai_dis.dicom.seg_object import _cie_lab
 
     assert _cie_lab((255, 255, 255)) == pytest.approx([65535, 32896, 32896], abs=2)
     assert _cie_lab((0, 0, 0)) == pytest.approx([0, 32896, 32896], abs=2)

@@ -18,6 +18,8 @@ from dicom_phantom import Grid, phantom, tilted_grid
 from dicom_study import save_shuffled, small_series
 
 from monai_dis.cli import main
+from monai_dis.dicom.inspection import inspect
+from monai_dis.dicom.target import Target
 
 MARKS = [[27, 9, 5], [12, 22, 18]]
 
@@ -53,7 +55,7 @@ def test_a_folder_becomes_seg_and_sr_on_its_own_planes(volume_bundle: Path, tmp_
     entry = entry_of(tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     uid = entry["sop_instance_uid"]
-    assert names == [f"{uid}.seg.dcm", f"{uid}.sr.dcm", f"{uid}_overlay.png", "report.json"]
+    assert names == [f"{uid}.result.json", f"{uid}.seg.dcm", f"{uid}.sr.dcm", f"{uid}_overlay.png", "report.json"]
     expected = np.digitize(phantom(Grid()), [64, 192])
     found = classes(pydicom.dcmread(entry["output"]))
     assert np.array_equal(found[0], expected == 1)
@@ -107,9 +109,55 @@ def test_nifti_on_request_with_labels_and_codes(volume_bundle: Path, tmp_path: P
     image = nibabel.load(entry["output"])
     assert np.array_equal(np.asarray(image.dataobj).T, np.digitize(phantom(Grid()), [64, 192]))
     assert np.allclose(image.affine, np.diag([-1, -1, 1, 1]) @ Grid().affine())
+    assert (image.header["sform_code"], image.header["qform_code"], image.header.get_xyzt_units()[0]) == (1, 1, "mm")
+    inside = json.loads(image.header.extensions[0].get_content())["segments"]
+    assert [each["label"] for each in inside] == ["Right kidney", "Liver"]
     labels = json.loads(Path(entry["labels"]).read_text())["segments"]
     assert [each["type"]["value"] for each in labels] == ["64033007", "10200004"]
     assert not list((tmp_path / "out").glob("*.dcm"))
+
+
+def test_seg_nrrd_on_request_with_names_codes_and_colours(volume_bundle: Path, tmp_path: Path) -> None:
+    itk = pytest.importorskip("itk")
+    command = ("segment", study(tmp_path / "in"), "-b", volume_bundle, "-o", tmp_path / "out", "--format", "nrrd")
+    assert call(*command) == 0
+    entry = entry_of(tmp_path / "out")
+    assert entry["output"].endswith(".seg.nrrd")
+    image = itk.imread(entry["output"])
+    assert np.array_equal(itk.array_from_image(image), np.digitize(phantom(Grid()), [64, 192]))
+    for mark in MARKS:
+        assert np.allclose(image.TransformIndexToPhysicalPoint(mark), Grid().world(tuple(mark)), atol=1e-6)
+    header = Path(entry["output"]).read_bytes().split(b"\n\n")[0].decode()
+    assert "Segment0_Name:=Right kidney" in header
+    assert "Segment1_LabelValue:=2" in header
+    assert "~SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~SCT^24028007^Right~" in header
+    assert "Segment1_Color:=0.866667 0.509804 0.396078" in header
+    with inspect(entry["output"], Target()) as found:
+        assert [each.code for each in found.findings] == []
+        assert np.allclose(found.volumes[0].affine_lps, Grid().affine())
+
+
+def test_what_stays_uncertain_is_an_object_of_its_own(volume_bundle: Path, tmp_path: Path) -> None:
+    command = ("segment", study(tmp_path / "in"), "-b", volume_bundle, "-o", tmp_path / "out", "--uncertainty")
+    assert call(*command, "--windows", "3") == 0
+    entry = entry_of(tmp_path / "out")
+    seg, sr = pydicom.dcmread(entry["output"]), pydicom.dcmread(entry["sr"])
+    uncertain = pydicom.dcmread(entry["uncertainty"])
+    assert (uncertain.SegmentationType, uncertain.MaximumFractionalValue) == ("FRACTIONAL", 255)
+    assert uncertain.SeriesInstanceUID != seg.SeriesInstanceUID
+    assert [each.SegmentLabel for each in uncertain.SegmentSequence] == ["Refined", "Uncertain"]
+    evidence = [each.value for each in sr.iterall() if each.keyword == "ReferencedSOPInstanceUID"]
+    assert uncertain.SOPInstanceUID in evidence
+    refined, doubt = classes(uncertain)
+    # three windows of 16 x 16 x 16, which may overlap and hang over the border
+    assert set(np.unique(refined)) == {0, 255}
+    assert 16**3 <= np.count_nonzero(refined) <= 3 * 16**3
+    # The network's logits are 0, 40 b - 10, 80 b - 40 at brightness b: between the marks at 1.0 and air it is a coin toss.
+    assert np.unravel_index(doubt.argmax(), doubt.shape) != (0, 0, 0)
+    assert doubt[0, 0, 0] == 0
+    assert call(*command, "--windows", "3", "--format", "nifti") == 0
+    soft = nibabel.load(entry_of(tmp_path / "out")["uncertainty"])
+    assert np.allclose(np.asarray(soft.dataobj).T * 255, doubt, atol=0.51)
 
 
 def test_a_second_run_keeps_the_result(volume_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,11 +219,37 @@ def test_no_persons_data_but_in_the_objects(
         assert not [name for name, text in texts.items() if canary in text], canary
 
 
+def test_studies_and_volumes_are_done_in_one_run(
+    volume_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    affine = np.diag([-1.0, -1, 1, 1]) @ Grid().affine()
+    values = phantom(Grid()).T.astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "good.nii.gz")
+    crooked = nibabel.Nifti1Image(values, affine)
+    crooked.set_qform(affine @ np.diag([1.0, 1, 2, 1]), code=1)
+    nibabel.save(crooked, tmp_path / "crooked.nii.gz")
+    files = (tmp_path / "crooked.nii.gz", tmp_path / "good.nii.gz")
+    assert call("segment", study(tmp_path / "in"), *files, "-b", volume_bundle, "-o", tmp_path / "out") == 1
+    images = json.loads((tmp_path / "out" / "report.json").read_text())["images"]
+    assert [("error" in each, each.get("verdict")) for each in images] == [
+        (True, None),
+        (False, "accept"),
+        (False, "accept"),
+    ]
+    expected = np.digitize(phantom(Grid()), [64, 192])
+    assert np.array_equal(np.asarray(nibabel.load(images[1]["output"]).dataobj).T, expected)
+    assert np.array_equal(classes(pydicom.dcmread(images[2]["output"]))[0], expected == 1)
+    printed = capfd.readouterr()
+    assert "AFFINE_CONFLICT" in printed.err
+    assert "2 done, 1 failed" in printed.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         pytest.param(("{images}", "--format", "seg"), "are for DICOM studies", id="format-without-study"),
-        pytest.param(("{study}", "{images}"), "in one run", id="study-and-pictures"),
+        pytest.param(("{study}", "{images}"), "spatial axes", id="study-and-a-picture-that-does-not-fit"),
+        pytest.param(("{images}", "--uncertainty"), "are for DICOM studies", id="uncertainty-without-study"),
         pytest.param(("{study}", "--policy", "PATIENT_MIXED=warn"), "cannot be relaxed", id="never-relaxed"),
         pytest.param(("{study}", "--policy", "NONSENSE=warn"), "no finding 'NONSENSE'", id="unknown-code"),
         pytest.param(("{study}", "--limit", "files=2"), "more than 2 files", id="limit"),

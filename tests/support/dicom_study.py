@@ -17,9 +17,10 @@ from dicom_phantom import Grid
 from pydicom.dataset import Dataset
 
 from monai_dis.bundle.dicom_metadata import Code, DicomEntry, SegmentEntry
-from monai_dis.dicom.inspection import VolumePlan, inspect
+from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.target import Target
 from monai_dis.dicom.uids import ResultIdentity
+from monai_dis.dicom.volume_plan import VolumePlan
 
 __all__ = [
     "ENTRY",

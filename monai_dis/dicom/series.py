@@ -1,0 +1,209 @@
+"""One series: its images, what is wrong with them, and the volume they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from monai_dis.dicom.findings import Finding, Policy, apply_policy, finding, merged, verdict
+from monai_dis.dicom.frames import Frame, frames_of, is_multiframe
+from monai_dis.dicom.image_checks import check_image, check_values_of_series, is_secondary_capture, stored_bytes
+from monai_dis.dicom.instance import Instance
+from monai_dis.dicom.limits import Limits
+from monai_dis.dicom.stack_checks import check_stack, one_stack, one_volume, selected
+from monai_dis.dicom.target import Target
+from monai_dis.dicom.values import AttributeProblem, integer, text, texts
+from monai_dis.dicom.volume_plan import VolumePlan, plan_volume
+
+__all__ = ["Series", "check_series"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of an input.
+
+    Attributes:
+        number: Series Number as the header has it, or a count from 1 where it is no number.
+        modality: value of Modality.
+        images: number of image files.
+        spacing_mm: between columns, rows, slices; None when there is no volume.
+        findings: what is wrong with it.
+        volume: what can be read; None when it is rejected.
+    """
+
+    number: int
+    modality: str
+    images: int
+    spacing_mm: tuple[float, ...] | None
+    findings: tuple[Finding, ...]
+    volume: VolumePlan | None = field(default=None, repr=False)
+
+    @property
+    def verdict(self) -> Policy:
+        """The strictest policy of its findings."""
+        return verdict(self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The series in plain JSON types."""
+        return {
+            "number": self.number,
+            "modality": self.modality,
+            "images": self.images,
+            "spacing_mm": None if self.spacing_mm is None else [round(value, 6) for value in self.spacing_mm],
+            "verdict": self.verdict.value,
+            "findings": [each.to_dict() for each in self.findings],
+        }
+
+
+def check_series(
+    count: int,
+    images: Sequence[Instance],
+    target: Target,
+    limits: Limits,
+    policies: Mapping[str, Policy],
+    selection: Mapping[str, str],
+) -> Series:
+    """Check a series by its headers.
+
+    Args:
+        count: of the series in the input, from 1.
+        images: of the series.
+        target: what it is meant for.
+        limits: on sizes.
+        policies: a site's changes.
+        selection: values that choose one of several volumes.
+    """
+    first = images[0].header
+    findings = [each for image in images for each in check_image(image, limits)]
+    findings.extend(_check_fit(images, target))
+    volume = None
+    flat = {"IMAGE_NOT_GRAYSCALE", "SECONDARY_CAPTURE"} & {each.code for each in findings}
+    if not flat:
+        frames, own = _frames(images)
+        findings.extend(own)
+        if frames and not own:
+            frames, own = _single_volume(frames, selection)
+            findings.extend(own)
+            if frames:
+                findings.extend(check_stack(frames, spatial_dims=target.spatial_dims))
+                findings.extend(_check_size(frames, limits))
+                volume = plan_volume(frames)
+                findings.extend(_check_gaps(volume, limits))
+    after = merged(apply_policy(findings, policies))
+    try:
+        number = integer(first, "SeriesNumber")
+    except AttributeProblem:
+        number = None
+    return Series(
+        number=count if number is None else number,
+        modality=_modality(images),
+        images=len(images),
+        spacing_mm=None if volume is None else tuple(np.linalg.norm(volume.affine_lps[:3, :3], axis=0).tolist()),
+        findings=after,
+        volume=None if verdict(after) is Policy.REJECT else volume,
+    )
+
+
+def _modality(images: Sequence[Instance]) -> str:
+    """Modality as a defined term; what is none is not shown, for it may be anything."""
+    found = text(images[0].header, "Modality")
+    return found if found.isalnum() and len(found) <= 16 and found.isupper() else "?"
+
+
+def _check_fit(images: Sequence[Instance], target: Target) -> list[Finding]:
+    """Modality, body part, frame of reference and UIDs of a series (I16, I17)."""
+    findings = []
+    modality = _modality(images)
+    if not target.takes(modality):
+        wanted = " or ".join(target.modalities)
+        findings.append(
+            finding("MODALITY_MISMATCH", f"the images are {modality}, the bundle takes {wanted}.", len(images))
+        )
+    parts = {text(image.header, "BodyPartExamined").upper() for image in images} - {""}
+    if target.body_parts and parts and not parts <= set(target.body_parts):
+        message = f"BodyPartExamined is none of those the bundle was made for ({', '.join(target.body_parts)})."
+        findings.append(finding("BODY_PART_MISMATCH", message, len(images)))
+    references = {text(image.header, "FrameOfReferenceUID") for image in images if not _is_scout(image)}
+    if references == {""}:
+        message = "FrameOfReferenceUID is missing; one is derived from the series."
+        findings.append(finding("FRAME_OF_REFERENCE_MISSING", message, len(images)))
+    elif len(references) > 1:
+        message = f"the series has {len(references)} frames of reference; positions cannot be compared."
+        findings.append(finding("FRAME_OF_REFERENCE_MIXED", message, len(images)))
+    header_uids = [text(image.header, name) for image in images for name in ("StudyInstanceUID", "SeriesInstanceUID")]
+    missing = sum(not uid for uid in [*header_uids, *(image.uid for image in images)])
+    if missing:
+        message = "StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID is missing; get the original images."
+        findings.append(finding("UID_MISSING", message, missing))
+    return findings
+
+
+def _is_scout(image: Instance) -> bool:
+    return "LOCALIZER" in texts(image.header, "ImageType") or is_secondary_capture(image)
+
+
+def _frames(images: Sequence[Instance]) -> tuple[list[Frame], list[Finding]]:
+    frames: list[Frame] = []
+    findings: list[Finding] = []
+    for image in images:
+        try:
+            frames.extend(frames_of(image))
+        except AttributeProblem as problem:
+            how = "missing or empty" if problem.code == "ATTRIBUTE_MISSING" else "impossible"
+            findings.append(finding(problem.code, f"{problem.keyword} is {how}; get the original images."))
+    return frames, findings
+
+
+def _single_volume(frames: list[Frame], selection: Mapping[str, str]) -> tuple[list[Frame], list[Finding]]:
+    findings: list[Finding] = []
+    multi = {frame.instance.uid for frame in frames if is_multiframe(frame.instance)}
+    if multi:
+        message = "geometry and rescale come from the functional groups of a multi-frame object."
+        findings.append(finding("MULTIFRAME", message, len(frames)))
+    rest = {keyword: value for keyword, value in selection.items() if keyword != "SeriesNumber"}
+    if rest:
+        chosen = selected(frames, rest)
+        if not chosen:
+            message = f"no image has {', '.join(sorted(rest))} as selected; look at the values with `dicom check`."
+            return [], [*findings, finding("VOLUME_MULTIPLE", message, len(frames))]
+        if len(chosen) < len(frames):
+            message = f"{len(chosen)} of {len(frames)} slices are selected by {', '.join(sorted(rest))}."
+            findings.append(finding("VOLUME_MULTIPLE", message, len(chosen), Policy.FIX))
+        frames = chosen
+    stack, own = one_stack(frames)
+    findings.extend(own)
+    if not stack:
+        return [], findings
+    volume, own = one_volume(stack)
+    findings.extend(own)
+    if volume:
+        instances = list({frame.instance.uid: frame.instance for frame in volume}.values())
+        findings.extend(check_values_of_series(instances, [(frame.slope, frame.intercept) for frame in volume]))
+    return volume, findings
+
+
+def _check_gaps(volume: VolumePlan, limits: Limits) -> list[Finding]:
+    """A gap that may pass is filled in memory, so that its length has a bound too."""
+    columns, rows, slices = volume.shape
+    if volume.missing and columns * rows * slices * 4 > limits.volume_bytes:
+        message = f"with {len(volume.missing)} missing slices the volume is larger than the limit of {limits.volume_bytes} bytes."
+        return [finding("LIMIT_EXCEEDED", message, len(volume.missing))]
+    return []
+
+
+def _check_size(frames: Sequence[Frame], limits: Limits) -> list[Finding]:
+    try:
+        each = {frame.instance.uid: stored_bytes(frame.instance) for frame in frames}
+    except AttributeProblem:
+        return []  # already among the findings
+    total = sum(each.values())
+    if total > limits.volume_bytes:
+        message = f"the volume has {total} bytes when decoded, more than the limit of {limits.volume_bytes}."
+        return [finding("LIMIT_EXCEEDED", message, len(frames))]
+    if total > limits.large_bytes:
+        message = f"the volume has {len(frames)} slices and {total / 1e6:.0f} MB when decoded."
+        return [finding("SERIES_LARGE", message, len(frames))]
+    return []
