@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from monai_dis.cli.options import LimitOption, PolicyOption, SelectOption, read_pairs
+from monai_dis.cli.options import LimitOption, OutputOption, PolicyOption, SelectOption, read_pairs
 
 __all__ = ["dicom_app"]
 
@@ -15,7 +15,7 @@ dicom_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Look at DICOM studies before they are segmented.",
+    help="DICOM studies: look at them before they are segmented, fetch them from an archive, send results to it.",
 )
 
 
@@ -65,5 +65,76 @@ def check(
         selection=read_pairs(select, "--select"),
         limits=read_pairs(limit, "--limit"),
     )
+    if status:
+        raise typer.Exit(status)
+
+
+AttemptsOption = Annotated[
+    int, typer.Option(min=1, help="How often a request is tried; the pause between doubles each time.")
+]
+TimeoutOption = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write what became of each instance as JSON.")
+]
+
+
+@dicom_app.command(
+    help="Fetch studies from a DICOMweb server (QIDO, WADO).\n\n"
+    "Each instance is written to OUTPUT/study/series/instance.dcm, under its UIDs; those that lie there already are kept. A bearer "
+    "token is taken from the environment variable MONAI_DIS_DICOMWEB_TOKEN. Exit status: 0 when everything is there, 4 when "
+    "instances could not be fetched.",
+    epilog="Example: [bold]monai-dis dicom fetch https://pacs/dicom-web --study 1.2.3 --modality CT -o in[/bold]",
+)
+def fetch(
+    server: Annotated[str, typer.Argument(metavar="URL", help="Root of the DICOMweb services.", show_default=False)],
+    output: OutputOption,
+    study: Annotated[str, typer.Option(metavar="UID", help="Study Instance UID.")] = "",
+    series: Annotated[str, typer.Option(metavar="UID", help="Series Instance UID, of one study.")] = "",
+    modality: Annotated[str, typer.Option(help="Only series of this modality.")] = "",
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="KEYWORD=VALUE", help="Studies with this value, such as StudyDate=20240102."),
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Refuse a query that more studies fit.")] = 100,
+    attempts: AttemptsOption = 4,
+    timeout: TimeoutOption = 60.0,
+    json_file: JsonOption = None,
+) -> None:
+    """Fetch studies from a DICOMweb server."""
+    from monai_dis.cli.dicom_peers import run_fetch
+    from monai_dis.dicom.dicomweb import Query, Server
+    from monai_dis.dicom.retry import Retry
+
+    query = Query(study, series, modality, read_pairs(where, "--where"), most)
+    status = run_fetch(Server(server, Retry(attempts), timeout), query, output, json_file)
+    if status:
+        raise typer.Exit(status)
+
+
+@dicom_app.command(
+    help="Send DICOM files to an archive, by DICOMweb (STOW) or by C-STORE.\n\n"
+    "Every instance has a status of its own; one that fails is tried again alone. Exit status: 0 when the peer acknowledged all "
+    "of them, 4 when some were not stored. The files are kept in any case.",
+    epilog="Example: [bold]monai-dis dicom send https://pacs/dicom-web out/[/bold] or "
+    "[bold]monai-dis dicom send ARCHIVE@pacs:11112 out/[/bold]",
+)
+def send(
+    peer: Annotated[
+        str,
+        typer.Argument(metavar="PEER", help="Root of the DICOMweb services, or TITLE@host:port.", show_default=False),
+    ],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="DICOM files, and folders of them.", show_default=False)
+    ],
+    calling: Annotated[str, typer.Option(help="Our own application entity title, for C-STORE.")] = "MONAI_DIS",
+    attempts: AttemptsOption = 4,
+    timeout: TimeoutOption = 60.0,
+    json_file: JsonOption = None,
+) -> None:
+    """Send DICOM files to an archive."""
+    from monai_dis.cli.dicom_peers import run_send
+    from monai_dis.dicom.retry import Retry
+
+    status = run_send(peer, files, calling, Retry(attempts), timeout, json_file)
     if status:
         raise typer.Exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,7 +120,8 @@ def make_sr(
 def _nameless(seg: Dataset, reference: Dataset) -> Dataset:
     """The segmentation as evidence: what identifies the object, nothing that identifies the patient."""
     evidence: Dataset = require("pydicom.dataset").Dataset()
-    evidence.update({element.tag: element for element in reference})
+    # Copies: elements that two data sets share change in both.
+    evidence.update({element.tag: copy(element) for element in reference})
     for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality"):
         setattr(evidence, keyword, seg[keyword].value)
     return evidence

@@ -215,8 +215,9 @@ def test_volumes_are_in_millilitres_of_the_source_grid(degrees: float, tmp_path:
     assert seg.pixel_array.sum() * voxel_ml == pytest.approx(sum(volumes.values()), rel=1e-3)
     tracked = [element.value for element in sr.iterall() if element.keyword == "UID"]
     assert {segment.TrackingUID for segment in seg.SegmentSequence} <= set(tracked)
-    referenced = [e.value for e in sr.iterall() if e.keyword == "ReferencedSOPInstanceUID"]
-    assert seg.SOPInstanceUID in referenced
+    referenced = {e.value for e in sr.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+    sources = {pydicom.dcmread(path).SOPInstanceUID for path in (tmp_path / "in").iterdir()}
+    assert referenced == {seg.SOPInstanceUID, *sources}
 
 
 def test_a_multi_frame_source_is_referenced_by_frame(tmp_path: Path) -> None:

@@ -11,25 +11,17 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from command_line import call
 from dicom_case import BOMB_BYTES, PHI_CANARIES
 from dicom_files import write_zip
 from dicom_objects import Identity, ct_series
 from dicom_phantom import Grid, phantom, tilted_grid
 from dicom_study import save_shuffled, small_series
 
-from monai_dis.cli import main
 from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.target import Target
 
 MARKS = [[27, 9, 5], [12, 22, 18]]
-
-
-def call(*arguments: object) -> int:
-    """Exit status of ``monai-dis`` with these arguments."""
-    with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
-    code = exit_.value.code
-    return code if isinstance(code, int) else 0 if code is None else 1
 
 
 def study(folder: Path, grid: Grid | None = None) -> Path:
