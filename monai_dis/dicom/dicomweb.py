@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,7 @@ __all__ = ["TOKEN_VARIABLE", "Fetched", "Query", "Server", "fetch_instances", "s
 TOKEN_VARIABLE = "MONAI_DIS_DICOMWEB_TOKEN"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LONGEST_UID = 64
+_MOST_INSTANCES = 100_000
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NO_CONNECTION = "no connection"
 
@@ -224,18 +226,25 @@ def _found_studies(client: Any, server: Server, query: Query) -> list[str]:
 def _found_series(client: Any, server: Server, study: str, query: Query) -> list[str]:
     wanted = {"Modality": query.modality, "SeriesInstanceUID": query.series}
     filters = {keyword: value for keyword, value in wanted.items() if value}
-    found = _asked(
-        server, lambda: client.search_for_series(study_instance_uid=study, search_filters=filters, get_remaining=True)
-    )
-    return _values(found, "0020000E")
+    search = partial(client.search_for_series, study_instance_uid=study, search_filters=filters)
+    return _all_pages(server, search, "0020000E")
 
 
 def _found_instances(client: Any, server: Server, study: str, series: str) -> list[str]:
-    found = _asked(
-        server,
-        lambda: client.search_for_instances(study_instance_uid=study, series_instance_uid=series, get_remaining=True),
-    )
-    return _values(found, "00080018")
+    search = partial(client.search_for_instances, study_instance_uid=study, series_instance_uid=series)
+    return _all_pages(server, search, "00080018")
+
+
+def _all_pages(server: Server, search: Callable[..., list[dict[str, Any]]], tag: str) -> list[str]:
+    """Values of a UID over all pages of an answer; a server that gives the same page for ever does not keep us for ever."""
+    found: set[str] = set()
+    while True:
+        page = _values(_asked(server, partial(search, offset=len(found) or None)), tag)
+        if found.issuperset(page):
+            return sorted(found)
+        found.update(page)
+        if len(found) > _MOST_INSTANCES:
+            raise DicomError(f"the server lists more than {_MOST_INSTANCES} objects; narrow the query.")
 
 
 def _values(found: Sequence[Mapping[str, Any]], tag: str) -> list[str]:
@@ -277,7 +286,7 @@ def _store_one(client: Any, server: Server, instance: Instance, limits: Limits) 
         return Delivery(instance.path, instance.uid, False, status, attempts)
 
     try:
-        data = open_data_set(instance, limits)
+        data = _as_file(open_data_set(instance, limits), instance)
     except StructureError as error:
         return failed(error.code, 0)
     status, number = "not tried", 0
@@ -297,6 +306,18 @@ def _store_one(client: Any, server: Server, instance: Instance, limits: Limits) 
         if stored:
             return Delivery(instance.path, instance.uid, True, status, number)
     return failed(status, number)
+
+
+def _as_file(data: Dataset, instance: Instance) -> Dataset:
+    """A data set with all that a file has, which a server stores as it comes (PS3.10 section 7.1)."""
+    meta: Any = require("pydicom.dataset").FileMetaDataset()
+    meta.FileMetaInformationGroupLength = 0  # pydicom writes the right number where there is one
+    meta.FileMetaInformationVersion = b"\0\1"
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = instance.sop_class, instance.uid
+    meta.TransferSyntaxUID = require("pydicom.uid").UID(instance.syntax)
+    meta.ImplementationClassUID = require("pydicom.uid").PYDICOM_IMPLEMENTATION_UID
+    data.file_meta, data.preamble = meta, b"\0" * 128
+    return data
 
 
 def _read_answer(answer: Any, uid: str) -> tuple[bool | None, str]:

@@ -14,7 +14,7 @@ from monai_dis.errors import DicomError
 
 __all__ = ["discreet", "require"]
 
-_PACKAGES = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client")
+_PACKAGES = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client", "retrying", "urllib3")
 
 
 def require(module: str) -> Any:

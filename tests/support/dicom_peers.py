@@ -46,6 +46,7 @@ def scripted_server(script: Script) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert b"\0" * 128 + b"DICM\x02\0\0\0UL" in body
             start = body.index(b"\x08\x00\x18\x00UI") + 8
             uid = body[start : start + int.from_bytes(body[start - 2 : start], "little")].decode().strip("\0")
             number = sum(line.startswith("POST") for line in script.requests)
