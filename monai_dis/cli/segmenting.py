@@ -97,8 +97,9 @@ def run_segment(
                 raise
             except DisError as error:
                 errors.append(error)
-    name = report_name(shard)
-    _print_summary(entries, Path(str(overrides["output_dir"])), name, page=not studies and shard is None)
+    if studies or not errors:
+        name = report_name(shard)
+        _print_summary(entries, Path(str(overrides["output_dir"])), name, page=not studies and shard is None)
     if len(errors) == 1:
         raise errors[0]
     if errors:

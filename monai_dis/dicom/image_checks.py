@@ -121,7 +121,10 @@ def _said(problem: AttributeProblem) -> str:
 def _kind(instance: Instance) -> Iterator[Finding]:
     samples = integer(instance.header, "SamplesPerPixel") or 1
     if samples != 1 or text(instance.header, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
-        yield finding("IMAGE_NOT_GRAYSCALE", "the images are in colour; give the original grey images.")
+        yield finding(
+            "IMAGE_NOT_GRAYSCALE",
+            "the images are in colour; give the original grey images, or photographs as PNG or TIFF.",
+        )
     elif is_secondary_capture(instance):
         yield finding(
             "SECONDARY_CAPTURE", "the images are captures without a place in space; give the original images."
