@@ -265,3 +265,15 @@ def test_read_imaged_in_a_data_loader(tmp_path: Path) -> None:
     (batch,) = DataLoader(Dataset(items, ReadImaged("image")), batch_size=2)
     assert batch["image"].shape == (2, 3, 7, 5)
     assert batch["name"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("meter", 1000.0), ("micron", 0.001), ("mm", 1.0), ("unknown", 1.0)])
+def test_lengths_of_a_nifti_are_in_millimetres(unit: str, scale: float, tmp_path: Path) -> None:
+    affine = np.array([[0, -2.0, 0, 5], [1, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]])
+    image = nib.Nifti1Image(np.zeros((3, 4, 5), np.float32), affine)
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "volume.nii.gz")
+    read = read_image(tmp_path / "volume.nii.gz")
+    expected = np.diag([scale, scale, scale, 1.0]) @ affine
+    assert np.allclose(read.affine.numpy(), expected)
+    assert np.allclose(read.meta["original_affine"], expected)

@@ -9,6 +9,7 @@ import tempfile
 import tracemalloc
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from dicom_files import deflate, write_part10, write_zip
@@ -87,6 +88,37 @@ def test_a_damaged_file_ends_in_a_finding(syntax: str, data: st.DataObject) -> N
                 except DicomError as error:
                     assert "CANARY" not in str(error)
             assert "CANARY" not in str(found.to_dict())
+
+
+def volume_bytes(suffix: str) -> bytes:
+    """A small valid volume file."""
+    values = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / f"volume{suffix}"
+        if suffix.startswith(".nii"):
+            nibabel.save(nibabel.Nifti1Image(values, np.diag([1.0, 2, 3, 1])), path)
+        else:
+            pytest.importorskip("itk").imwrite(pytest.importorskip("itk").image_from_array(values), str(path))
+        return path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@settings(max_examples=100)
+@given(data=st.data())
+def test_a_damaged_volume_file_ends_in_a_finding(suffix: str, data: st.DataObject) -> None:
+    content = bytearray(volume_bytes(suffix))
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, min(len(content), 400) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / f"CANARY{suffix}"
+        path.write_bytes(bytes(content))
+        with inspect(path, Target(), limits=SMALL) as found:
+            assert found.verdict in Policy
+            assert "CANARY" not in str(found.to_dict())
+            for volume in found.volumes:
+                assert np.isfinite(volume.affine_lps).all()
+                assert min(volume.shape) > 0
 
 
 @given(content=st.binary(max_size=400), prefix=st.booleans())

@@ -49,8 +49,17 @@ def test_a_ct_is_refused(name: str, tmp_path: Path, capfd: pytest.CaptureFixture
     assert not list((tmp_path / "out").glob("*.dcm"))
 
 
-def test_a_site_may_let_the_wrong_modality_pass_and_the_result_says_so(tmp_path: Path) -> None:
-    grid = Grid(columns=64, rows=48, slices=2)
+@pytest.mark.parametrize(
+    ("row", "column", "step"),
+    [
+        pytest.param((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 3.0), id="axial"),
+        pytest.param((0.0, 1.0, 0.0), (0.0, 0.0, -1.0), (-3.0, 0.0, 0.0), id="sagittal"),
+    ],
+)
+def test_a_site_may_let_the_wrong_modality_pass_and_the_result_says_so(
+    row: tuple[float, ...], column: tuple[float, ...], step: tuple[float, ...], tmp_path: Path
+) -> None:
+    grid = Grid(columns=64, rows=48, slices=2, row_direction=row, column_direction=column, step=step)  # type: ignore[arg-type]
     values = np.random.default_rng(0).integers(-1000, 1000, (2, 48, 64))
     source = save_shuffled(small_series(grid, values), tmp_path / "in")
     command = ("segment", source, "-b", "skin_lesion_dis", "-o", tmp_path / "out", "--policy", "MODALITY_MISMATCH=warn")
