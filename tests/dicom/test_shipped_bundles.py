@@ -12,12 +12,17 @@ from command_line import call
 from dicom_phantom import Grid
 from dicom_study import save_shuffled, small_series
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 
 from monai_dis.bundle import BundleMetadata, known_bundles
 
 SHIPPED = [name for name, folder in known_bundles().items() if BundleMetadata.read(folder).dicom is not None]
 #: SNOMED concepts that pydicom takes from the standard.
-CONCEPTS = {(code.value, code.meaning.lower()) for code in codes.SCT.concepts.values()}
+CONCEPTS = {
+    (code.value, code.meaning.lower())
+    for code in (getattr(codes.SCT, name) for name in dir(codes.SCT))
+    if isinstance(code, Code)
+}
 
 
 def test_our_bundles_have_entries() -> None:
