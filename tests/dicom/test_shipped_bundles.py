@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -17,22 +18,29 @@ from pydicom.sr.coding import Code
 from monai_dis.bundle import BundleMetadata, known_bundles
 
 SHIPPED = [name for name, folder in known_bundles().items() if BundleMetadata.read(folder).dicom is not None]
-#: SNOMED concepts that pydicom takes from the standard.
-CONCEPTS = {
-    (code.value, code.meaning.lower())
-    for code in (getattr(codes.SCT, name) for name in dir(codes.SCT))
-    if isinstance(code, Code)
-}
+
+
+def concepts() -> set[tuple[str, str]]:
+    """Values and meanings of the SNOMED concepts that pydicom takes from the standard."""
+    found = set()
+    for name in dir(codes.SCT):
+        with contextlib.suppress(RuntimeError):  # some names stand for several concepts
+            code = getattr(codes.SCT, name)
+            if isinstance(code, Code):
+                found.add((code.value, code.meaning.lower()))
+    return found
 
 
 def test_our_bundles_have_entries() -> None:
     assert {"fundus_vessels_dis", "skin_lesion_dis"} <= set(SHIPPED)
 
 
+@pytest.mark.skipif(int(pydicom.__version__.split(".")[0]) < 3, reason="pydicom 2 knows codes of an older standard")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_segments_are_the_networks_classes_with_codes_of_the_standard(name: str) -> None:
     metadata = BundleMetadata.read(known_bundles()[name])
     assert metadata.dicom is not None
+    known = concepts()
     foreground = [label for index, label in metadata.classes.items() if label != "background"]
     assert len(metadata.dicom.segments) == len(foreground)
     for label, segment in zip(foreground, metadata.dicom.segments.values(), strict=True):
@@ -40,7 +48,7 @@ def test_segments_are_the_networks_classes_with_codes_of_the_standard(name: str)
         for code in (segment.category, segment.type, segment.region):
             assert code is not None
             assert code.scheme == "SCT"
-            assert (code.value, code.meaning.lower()) in CONCEPTS
+            assert (code.value, code.meaning.lower()) in known
 
 
 @pytest.mark.parametrize("name", ["fundus_vessels_dis", "skin_lesion_dis"])
