@@ -74,7 +74,7 @@ class Server:
                 url=self.url,
                 headers={"Authorization": f"Bearer {token}"} if token else None,
                 callback=_without_parameters,
-                timeout=self.timeout_s,
+                session=_session(self.timeout_s),
             )
         except (ValueError, TypeError):
             raise DicomError("the address of the server is none; give one such as https://pacs/dicom-web.") from None
@@ -159,6 +159,20 @@ def store_instances(server: Server, instances: Sequence[Instance], limits: Limit
         yield delivery
         # A server that was not there for one instance is not waited for again for each of the others.
         server = replace(server, retry=Retry(attempts=1)) if delivery.status == _NO_CONNECTION else server
+
+
+def _session(timeout_s: float) -> Any:
+    """A session that does not wait for ever: before 0.61 dicomweb-client sets no limit, and later ones 20 seconds."""
+    requests = require("requests")
+
+    class Timed(requests.adapters.HTTPAdapter):  # type: ignore[misc,name-defined]
+        def send(self, *arguments: Any, **options: Any) -> Any:
+            return super().send(*arguments, **{**options, "timeout": timeout_s})
+
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Timed())
+    return session
 
 
 def _without_parameters(response: Any, *_: Any, **__: Any) -> Any:

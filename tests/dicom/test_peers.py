@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,14 @@ def test_only_what_failed_is_sent_again(tmp_path: Path) -> None:
     assert len(uids) == 4
     assert uids[1] == uids[2]
     assert len(set(uids)) == 3
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/dicom-web"
+        command = ("dicom", "send", url, files(tmp_path / "in", slices=1), "--attempts", "2", "--timeout", "0.2")
+        assert call(*command) == 4
+    assert "no answer in time" in capsys.readouterr().out
 
 
 def test_nobody_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
