@@ -170,6 +170,28 @@ def test_shares_write_to_one_folder(volume_bundle: Path, tmp_path: Path) -> None
     assert call("segment", root, "-b", volume_bundle, "-o", tmp_path / "out", "--shard", "3/2") == 2
 
 
+def test_a_full_disk_leaves_whole_files_and_is_said_once(
+    volume_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No file may grow beyond 20 kB: the SEG of a study does not fit, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    root = small_tree(tmp_path / "in", "abc")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing fails with an error instead
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        assert call("segment", root, "-b", volume_bundle, "-o", tmp_path / "out") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "make room or choose another folder" in capfd.readouterr().err
+    for path in (tmp_path / "out").iterdir():
+        assert not path.name.startswith(".part-")
+        assert path.suffix != ".dcm" or pydicom.dcmread(path).SOPInstanceUID
+    assert call("segment", root, "-b", volume_bundle, "-o", tmp_path / "out") == 0
+    assert len(list((tmp_path / "out").glob("*.seg.dcm"))) == 3
+
+
 @pytest.mark.slow
 def test_a_cohort_that_was_killed_is_finished(volume_bundle: Path, tmp_path: Path) -> None:
     """Twenty studies, three of them bad: one lacks a slice, one is cut short, one is no DICOM at all."""

@@ -171,3 +171,22 @@ def assert_whole(out: Path) -> int:
         assert Path(entry["output"]).is_file()
         assert Path(entry["overlay"]).is_file()
     return len(list(out.glob("[!.]*_seg.png")))
+
+
+def test_shares_of_the_images_write_to_one_folder(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    images = copies(photo, 5)
+    twin = tmp_path / "other" / images[0].name  # of the same name: shares must not give both the same output
+    twin.parent.mkdir()
+    twin.write_bytes(photo.read_bytes())
+    files = [str(path) for path in (*images, twin)]
+    sources = []
+    for number in (1, 2, 3, 4):
+        segmenter = load_bundle(tiny_bundle, image_files=files, output_dir=str(tmp_path / "out"), device="cpu").part(
+            "evaluator"
+        )
+        segmenter.shard = (number, 4)
+        segmenter.run()
+        report = json.loads((tmp_path / "out" / f"report-{number}-of-4.json").read_text())
+        sources += [entry["input"] for entry in report["images"]]
+    assert sorted(sources) == sorted(files)
+    assert len(list((tmp_path / "out").glob("*_seg.png"))) == 6
