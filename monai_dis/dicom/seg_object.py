@@ -77,7 +77,8 @@ def assemble_seg(
     content, seg_module, uid = require("highdicom.content"), require("highdicom.seg"), identity.result.uid
     # Older highdicom refers to source frames only where planes come in the order of the source, which it reads itself then.
     order = sorted(range(len(plan.frames)), key=lambda place: plan.frames[place].index)
-    frames = frames[[plan.places[place] for place in order]]
+    places = plan.places
+    frames = frames[[places[place] for place in order]]
     whole = len(frames) == sum(frame_count(instance) for instance in plan.instances) and frames.any()
     positions = [content.PlanePositionSequence("PATIENT", plan.frames[place].position) for place in order]
     if not frames.any():
