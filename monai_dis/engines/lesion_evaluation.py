@@ -18,11 +18,12 @@ import torch
 from monai_dis.data import LoadLabeld
 from monai_dis.engines.evaluate import raise_failures, summarise
 from monai_dis.engines.output_folder import prepare_folder
+from monai_dis.engines.prediction import Predictor
 from monai_dis.engines.tables import write_csv, write_json
 from monai_dis.errors import DataError, DisError, OutputError
 from monai_dis.metrics import FreeResponse, LesionScores, PooledDice, PrecisionRecall, mean_metrics
 
-__all__ = ["FALSE_POSITIVES", "LesionEvaluation", "Way"]
+__all__ = ["FALSE_POSITIVES", "LesionEvaluation", "Way", "way_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,21 @@ Way = Callable[[Mapping[str, Any]], tuple[torch.Tensor, Mapping[str, Any]]]
 FALSE_POSITIVES = (1, 2, 4, 8)
 
 _FALSE_POSITIVES_SHOWN = (0.1, 100.0)
+
+
+def way_of(predictor: Predictor) -> Way:
+    """A way of finding lesions from a bundle's parts.
+
+    Args:
+        predictor: its postprocessing ends at probabilities, as a bundle's ``probabilities`` do.
+    """
+
+    def way(case: Mapping[str, Any]) -> tuple[torch.Tensor, Mapping[str, Any]]:
+        prediction = predictor(Path(str(case["image"])))
+        cost = {"operations": prediction.statistics["operations"], "seconds": prediction.watch.seconds}
+        return prediction.labels, cost
+
+    return way
 
 
 class LesionEvaluation:

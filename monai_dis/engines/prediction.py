@@ -52,7 +52,7 @@ class Prediction:
     Attributes:
         labels: (C or 1, *spatial) on the grid of the file: class indices, or 0 and 1 for each overlapping class.
         num_classes: with the background.
-        image: (C, *spatial) as read from the file.
+        image: (C, *spatial) as read from the file; whole numbers in a type that just holds them.
         prepared_size: spatial size that the inferer saw.
         statistics: what the inferer says of its run, in plain JSON types.
         boxes: refined windows on the grid of the file.
@@ -144,7 +144,7 @@ class Predictor:
                 raw = self._prepare({self.image_key: str(path)}, path, end=1)
             else:
                 raw = {self.image_key: given}
-        original = _channel_first(raw[self.image_key], path)
+        original = _kept(_channel_first(raw[self.image_key], path))
         with watch.stage("prepare"):
             try:
                 data = self._prepare(raw, path, start=1)
@@ -216,3 +216,17 @@ def _channel_first(image: Tensor, path: Path) -> MetaTensor:
     moved = EnsureChannelFirst()(image)
     assert isinstance(moved, MetaTensor)
     return moved
+
+
+def _kept(image: MetaTensor) -> MetaTensor:
+    """A copy, since transforms such as ``NormalizeIntensity`` write into the image; small, since it stays all along."""
+    values = image.as_tensor()
+    for dtype in (torch.uint8, torch.int16):
+        copy = values.to(dtype)
+        if torch.equal(copy.to(values.dtype), values):
+            break
+    else:
+        copy = values.clone()
+    kept = MetaTensor(copy)
+    kept.copy_meta_from(image)  # type: ignore[no-untyped-call]
+    return kept

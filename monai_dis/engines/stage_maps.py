@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from monai_dis.data.atomic import atomic_path
 from monai_dis.engines.stage_files import is_first_process
 from monai_dis.errors import DataError
+from monai_dis.inferers import IterativeInferer
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.score import probabilities
 
@@ -39,8 +40,10 @@ def write_coarse(
     network.eval().to(device)
 
     def answer(item: Mapping[str, Any]) -> Tensor:
-        logits: Tensor = network(torch.as_tensor(item["image"]).float()[None].to(device))
-        return logits[0].float()
+        image = torch.as_tensor(item["image"]).float()[None].to(device)
+        # As inference runs it: padded to a size that the network takes.
+        logits = IterativeInferer(roi_size=image.shape[2:], levels=[1])(image, network)
+        return torch.as_tensor(logits)[0].float()
 
     _write(answer, items, folder)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import torch
@@ -225,14 +226,22 @@ class Mosaic:
             batch = slice(None) if image is None else slice(image, image + 1)
             return self.coarse[batch][spatial(region)]
         layer = self.layers[level - 1]
-        base = self.on(layer.grid, level - 1, region, image=image)
-        start, stop = [s.start for s in region], [s.stop for s in region]
-        windows = list(layer.touching(start, stop, image))
-        if not windows:
-            return base
-        refined, weight = average_windows(windows, self._importance(layer), base, start)
+        out = self.on(layer.grid, level - 1, region, image=image)
+        tiles = _tiles_with_windows(layer, region, image)
+        if tiles:
+            out = out.clone()  # it may be the coarse map itself
+        for tile in tiles:
+            inside = spatial([slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True)])
+            out[inside] = self._merged(level, tile, out[inside], image)
+        return out
+
+    def _merged(self, level: int, tile: tuple[slice, ...], base: Tensor, image: int | None) -> Tensor:
+        """The windows of a level merged into the answer below on a small part of its grid."""
+        layer = self.layers[level - 1]
+        start, stop = [s.start for s in tile], [s.stop for s in tile]
+        refined, weight = average_windows(layer.touching(start, stop, image), self._importance(layer), base, start)
         if layer.merge == "blend":
-            weight = self._fade(level, region, image)
+            weight = self._fade(level, tile, image)
         return merge_below(base, refined, weight, layer.merge, self.activation)
 
     def _importance(self, layer: Layer) -> Tensor:
@@ -266,3 +275,21 @@ def _whole(size: Sequence[int], region: Region | None) -> tuple[slice, ...]:
     if region is None:
         return tuple(slice(0, n) for n in size)
     return tuple(slice(*part.indices(n)) for part, n in zip(region, size, strict=True))
+
+
+def _tiles_with_windows(layer: Layer, region: tuple[slice, ...], image: int | None) -> list[tuple[slice, ...]]:
+    """The parts of a region that windows meet, in tiles of a window's size: what lies between costs no merging."""
+    roi = np.asarray(layer.roi)
+    start, stop = [s.start for s in region], [s.stop for s in region]
+    found: set[tuple[int, ...]] = set()
+    for _, corner, _ in layer.touching(start, stop, image):
+        first = np.maximum(np.asarray(corner), start) // roi
+        last = (np.minimum(np.asarray(corner) + roi, stop) - 1) // roi
+        found.update(product(*[range(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True)]))
+    return [
+        tuple(
+            slice(max(i * r, s.start), min((i + 1) * r, s.stop))
+            for i, r, s in zip(tile, layer.roi, region, strict=True)
+        )
+        for tile in sorted(found)
+    ]
