@@ -16,18 +16,16 @@ from typing import Any
 import torch
 
 from monai_dis.data import LoadLabeld
-from monai_dis.engines.evaluate import raise_failures, summarise
 from monai_dis.engines.output_folder import prepare_folder
 from monai_dis.engines.prediction import Predictor
+from monai_dis.engines.rows import Row, errors_into, raise_failures, summarise
 from monai_dis.engines.tables import write_csv, write_json
-from monai_dis.errors import DataError, DisError, OutputError
+from monai_dis.errors import DataError, OutputError
 from monai_dis.metrics import FreeResponse, LesionScores, PooledDice, PrecisionRecall, mean_metrics
 
 __all__ = ["FALSE_POSITIVES", "LesionEvaluation", "Way", "way_of"]
 
 logger = logging.getLogger(__name__)
-
-Row = dict[str, Any]
 
 #: A way of finding lesions: from a case to probabilities ``(C, *spatial)`` on the grid of its image's file, and
 #: statistics with ``operations`` and ``seconds`` (a number, or numbers by stage).
@@ -148,7 +146,7 @@ class LesionEvaluation:
     def _row(self, way: str, case: Mapping[str, Any]) -> Row:
         name = str(case.get("name", Path(str(case["image"])).name))
         row: Row = {"way": way, "name": name}
-        try:
+        with errors_into(row, name):
             probabilities, statistics = self.ways[way](case)
             truth = torch.as_tensor(self._read_label(dict(case.items()))["label"])
             if len(truth) != len(self.class_names):
@@ -159,11 +157,6 @@ class LesionEvaluation:
             dice = self._measures[way].add(torch.as_tensor(probabilities).cpu(), truth, self.threshold)
             row |= {f"dice {label}": value for label, value in zip(self.class_names, dice, strict=True)}
             row |= {"operations": statistics["operations"], "seconds": _total(statistics["seconds"])}
-        except DisError as error:
-            row["error"] = str(error)
-        except Exception as error:  # one strange file must not cost a night's work
-            logger.debug("unexpected error on %s", name, exc_info=True)
-            row["error"] = f"{name} could not be evaluated ({type(error).__name__}: {error})"
         return row
 
     def _results(self, rows: Sequence[Row]) -> dict[str, Any]:

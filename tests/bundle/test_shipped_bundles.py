@@ -74,10 +74,8 @@ def test_the_training_stages_build_the_networks_that_inference_loads(name: str) 
 
 
 def test_network_gives_the_shapes_that_the_metadata_promise(name: str) -> None:
-    network, promised = (
-        load_bundle(name).part("network"),
-        load_bundle(name).metadata.network_data_format["outputs"]["pred"],
-    )
+    bundle = load_bundle(name)
+    network, promised = bundle.part("network"), bundle.metadata.content["network_data_format"]["outputs"]["pred"]
     with torch.no_grad():
         assert network(torch.zeros(1, 3, 96, 96)).shape == (1, promised["num_channels"], 96, 96)
 
