@@ -87,10 +87,12 @@ def _groups(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], 
         arms: dict[str, Arm] = {}
         for scale in UNIFORM_SCALES:
             rival = _rival(bundle.folder, options.work, scale)
-            plain = IterativeInferer(roi_size=WINDOW, levels=[scale], activation="sigmoid")
+            plain = IterativeInferer(roi_size=WINDOW, levels=[scale], activation="sigmoid", output="labels")
             arms[rival_name(scale)] = rival, plain, "coarse", Budget(windows=0)
             if scale == 1:
-                window = IterativeInferer(roi_size=WINDOW, levels=[8, 1], mode="gaussian", activation="sigmoid")
+                window = IterativeInferer(
+                    roi_size=WINDOW, levels=[8, 1], mode="gaussian", activation="sigmoid", output="labels"
+                )
                 arms[RIVAL] = rival, window, "sliding-window", Budget.everywhere()
         return arms
 
@@ -129,7 +131,7 @@ def _measure(bundle: Any, options: argparse.Namespace) -> None:
 
 def _way(bundle: Any, arm: Arm) -> Way:
     network, inferer, mode, budget = arm
-    runner = make_runner(network, inferer, mode, budget)
+    runner = make_runner(network, inferer.replaced(output="logits"), mode, budget)
     return way_of(
         Predictor(runner, network, bundle.part("preprocessing"), bundle.part("probabilities"), torch.device("cpu"))
     )

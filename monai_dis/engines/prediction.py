@@ -93,7 +93,7 @@ class Predictor:
         runner: how the network is run on a prepared image.
         network: for what it takes.
         preprocessing: reads and prepares; a `Compose` whose first transform reads the file under ``image_key`` (``ReadImaged``).
-        postprocessing: brings logits under ``pred_key`` back to the file's grid and makes labels of them.
+        postprocessing: brings the inferer's output under ``pred_key`` back to the file's grid, and makes labels of logits.
         device: where the network runs.
         image_key: key of the image.
         pred_key: key of the answer.
@@ -157,7 +157,7 @@ class Predictor:
             batch = image[None].to(self.device)
 
         start = time.perf_counter()
-        logits, statistics = self.runner(batch)
+        answer, statistics = self.runner(batch)
         elapsed = time.perf_counter() - start
         stages = {str(key): float(value) for key, value in statistics.get("seconds", {}).items() if key != "total"}
         watch.seconds.update(stages)
@@ -165,7 +165,7 @@ class Predictor:
         watch.seconds["other"] = max(0.0, elapsed - sum(stages.values()))
 
         with watch.stage("finish"):
-            answer = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
+            answer = answer.as_tensor() if isinstance(answer, MetaTensor) else answer
             finished = self.postprocessing({**data, self.pred_key: MetaTensor(answer[0].cpu(), meta=image.meta)})
             labels = torch.as_tensor(finished[self.pred_key]).cpu()
         if labels.shape[1:] != original.shape[1:]:
@@ -177,7 +177,7 @@ class Predictor:
         return Prediction(
             labels=labels.as_tensor() if isinstance(labels, MetaTensor) else labels,
             # One channel is foreground against background, as is each of several overlapping classes.
-            num_classes=labels.shape[0] + 1 if labels.shape[0] == answer.shape[1] else int(answer.shape[1]),
+            num_classes=labels.shape[0] + 1 if labels.shape[0] == statistics["channels"] else statistics["channels"],
             image=original,
             prepared_size=tuple(int(n) for n in image.shape[1:]),
             statistics=statistics,

@@ -29,7 +29,7 @@ from monai_dis.inferers.merge import (
     merge_below,
     window_parts,
 )
-from monai_dis.inferers.score import uncertainty
+from monai_dis.inferers.score import hard_labels, uncertainty
 
 __all__ = ["Layer", "Mosaic"]
 
@@ -150,19 +150,12 @@ class Mosaic:
         """Class indices, slab by slab, so that ``C`` x full resolution never exists.
 
         Returns:
-            (B, 1, *size) indices of the likeliest class for softmax; (B, C, *size) of 0 and 1 for sigmoid; uint8, or
-            int16 for more than 256 classes.
+            see `monai_dis.inferers.score.hard_labels`.
         """
-        exclusive = self.activation == "softmax"
-        dtype = torch.uint8 if self.channels <= 256 else torch.int16
-        out = torch.empty(
-            (self.images, 1 if exclusive else self.channels, *self.size), dtype=dtype, device=self.coarse.device
-        )
-        for part in slabs(self.size, self.images * self.channels):
-            logits = self.compose(part)
-            label = logits.argmax(dim=1, keepdim=True) if exclusive else logits > 0
-            out[spatial(part)] = label.to(dtype)
-        return out
+        parts = [
+            hard_labels(self.compose(part), self.activation) for part in slabs(self.size, self.images * self.channels)
+        ]
+        return torch.cat(parts, dim=2)
 
     def uncertainty(
         self, method: str = "entropy", *, size: Sequence[int] | None = None, level: int | None = None
