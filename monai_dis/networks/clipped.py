@@ -1,4 +1,4 @@
-"""Logits within bounds: a network that was surer than its training data allow must not be beyond correction."""
+"""Logits as networks take them in: however sure the answer below is, between -1 and 1."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def check_clip(clip: float) -> float:
 
 
 def clipped(logits: Tensor, clip: float) -> Tensor:
-    """Logits of any shape, cut at ``-clip`` and ``clip``."""
-    return logits.clamp(-clip, clip)
+    """Logits of any shape, cut at ``-clip`` and ``clip`` and divided by ``clip``."""
+    return logits.clamp(-clip, clip) / clip

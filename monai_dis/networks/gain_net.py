@@ -69,7 +69,7 @@ class GainNet(nn.Module):
                 f"the scorer was built for {self.channels} logit channels, the coarse network gives {logits.shape[1]}; "
                 f"build GainNet with channels={logits.shape[1]}."
             )
-        seen = torch.cat([image, (clipped(logits, self.clip) / self.clip).to(image.dtype)], dim=1)
+        seen = torch.cat([image, clipped(logits, self.clip).to(image.dtype)], dim=1)
         missing = [-n % self.divisible for n in seen.shape[2:]]
         if any(missing):
             seen = F.pad(seen, [n for m in reversed(missing) for n in (0, m)], mode="replicate")

@@ -19,12 +19,11 @@ _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class GatedRefiner(nn.Module):
-    """``below + gate * (refined - below)`` of clipped logits, with a gate between 0 and 1 that a few convolutions read off both answers.
+    """``below + gate * (refined - below)``, with a gate between 0 and 1 that a few convolutions read off both answers.
 
     A refine network also spoils windows: what it learned on its training images holds less on others. The gate is
     trained after it, with the refine network fixed, on answers for images that neither network saw, so it knows what
-    such an answer is worth. Both answers are clipped first: against a logit of -40 a gate of nine tenths would count for
-    nothing. A refine network that returns what it is given changes nothing else.
+    such an answer is worth. A refine network that returns what it is given still changes nothing.
 
     Args:
         refine: the refine network, which keeps its weights and stays in evaluation mode.
@@ -32,7 +31,7 @@ class GatedRefiner(nn.Module):
         conditioned: whether ``refine`` takes the logits of the level below too; the gate always does, so the pair of
             stages is built with ``conditioning="logits"``.
         hidden: width of the gate.
-        clip: logits beyond ``-clip`` and ``clip`` are clipped; the gate sees them divided by ``clip``.
+        clip: the gate sees logits clipped to ``-clip`` and ``clip`` and divided by ``clip``.
         spatial_dims: 1, 2 or 3.
 
     Raises:
@@ -102,5 +101,5 @@ class GatedRefiner(nn.Module):
     def decide(self, below: Tensor, refined: Tensor) -> Tensor:
         """The gate alone, for training on stored answers: both (K, C, *roi) to (K, C, *roi)."""
         a, b = clipped(below, self.clip), clipped(refined, self.clip)
-        gate = torch.sigmoid(self.gate(torch.cat([a, b, b - a], dim=1) / self.clip))
-        return a + gate * (b - a)
+        gate = torch.sigmoid(self.gate(torch.cat([a, b, b - a], dim=1)))
+        return below + gate * (refined - below)

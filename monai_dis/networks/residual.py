@@ -19,18 +19,17 @@ _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class ResidualRefiner(nn.Module):
-    """``clipped conditioning + head(backbone([window, clipped conditioning / clip]))``, with a head that starts at zero.
+    """``conditioning + head(backbone([window, clipped conditioning]))``, with a head that starts at zero.
 
-    At the start of training the network returns the coarse answer, so refinement begins at the quality of the coarse
-    level and is only ever trained to correct it. The answer is clipped: coarse networks that were trained with a Dice
-    loss give logits of 40 and more, right or wrong, and what is that sure cannot be corrected, nor learned to be.
+    At the start of training the network returns the coarse answer unchanged, so refinement begins at the quality of the
+    coarse level and is only ever trained to correct it.
 
     Args:
         backbone: any network that takes ``Ci + channels`` input channels and keeps the spatial size. When it returns
             a list or tuple (deep supervision) the first entry counts.
         channels: number ``C`` of logit channels of the conditioning and of the answer.
-        clip: logits beyond ``-clip`` and ``clip`` are clipped, and the backbone sees them divided by ``clip``, between -1
-            and 1; 8 stands for a probability of 0.9997.
+        clip: logits beyond ``-clip`` and ``clip`` are clipped and then divided by ``clip``, so that the backbone sees
+            conditioning between -1 and 1 however confident the coarse network is. The sum uses the unclipped logits.
         spatial_dims: 1, 2 or 3; read from the backbone's first convolution when not given.
         features: channels of the backbone's output; ``channels`` when not given.
 
@@ -87,12 +86,12 @@ class ResidualRefiner(nn.Module):
                 f"the refine network was built for {self.channels} conditioning channels, the coarse network gives "
                 f"{conditioning.shape[1]}; build ResidualRefiner with channels={conditioning.shape[1]}."
             )
-        below = clipped(conditioning, self.clip)
-        features = self.backbone(torch.cat([window, (below / self.clip).to(window.dtype)], dim=1), *args, **kwargs)
+        seen = clipped(conditioning, self.clip)
+        features = self.backbone(torch.cat([window, seen.to(window.dtype)], dim=1), *args, **kwargs)
         if isinstance(features, (list, tuple)):
             features = features[0]
         correction: Tensor = self.head(features)
-        return below + correction
+        return conditioning + correction
 
 
 def _spatial_dims_of(backbone: nn.Module) -> int:

@@ -12,7 +12,7 @@ from monai.networks.nets import BasicUNet, BasicUNetPlusPlus
 from torch import nn
 
 from monai_dis.errors import NetworkError
-from monai_dis.networks import GatedRefiner, ResidualRefiner, TwoStageNet
+from monai_dis.networks import BoundedLogits, GatedRefiner, ResidualRefiner, TwoStageNet
 from monai_dis.testing.networks import ConditioningNet, FixedConv
 
 
@@ -21,12 +21,12 @@ def small(dims: int, inputs: int, outputs: int) -> nn.Module:
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_a_new_refiner_returns_its_conditioning_clipped(dims: int) -> None:
+def test_a_new_refiner_returns_its_conditioning(dims: int) -> None:
     size = (32,) * dims
     network = ResidualRefiner(FixedConv(dims, 3 + 2, 2), channels=2)
     conditioning = 50 * torch.randn(2, 2, *size)
 
-    assert torch.equal(network(torch.randn(2, 3, *size), conditioning), conditioning.clamp(-8, 8))
+    assert torch.equal(network(torch.randn(2, 3, *size), conditioning), conditioning)
 
 
 def test_the_head_learns_although_it_starts_at_zero() -> None:
@@ -45,7 +45,7 @@ def test_the_head_learns_although_it_starts_at_zero() -> None:
     )
 
 
-def test_what_is_too_sure_to_be_corrected_is_clipped() -> None:
+def test_the_backbone_sees_clipped_logits_and_the_sum_takes_them_whole() -> None:
     seen: list[torch.Tensor] = []
 
     class Backbone(nn.Module):
@@ -54,13 +54,12 @@ def test_what_is_too_sure_to_be_corrected_is_clipped() -> None:
             return x[:, :1]
 
     network = ResidualRefiner(Backbone(), channels=1, clip=4.0, spatial_dims=2)
-    nn.init.constant_(network.head.bias, 0.5)
     conditioning = torch.tensor([-100.0, -2.0, 2.0, 100.0]).reshape(1, 1, 2, 2)
 
     answer = network(torch.full((1, 1, 2, 2), 7.0), conditioning)
 
     assert seen[0][0, 1].reshape(-1).tolist() == [-1.0, -0.5, 0.5, 1.0]
-    assert answer.reshape(-1).tolist() == [-3.5, -1.5, 2.5, 4.5]
+    assert torch.equal(answer, conditioning)
 
 
 def test_a_backbone_with_more_features_and_one_with_several_outputs() -> None:
@@ -103,7 +102,7 @@ def test_forward_is_the_refine_network_on_the_window_itself() -> None:
 
     assert torch.equal(TwoStageNet(coarse, refine)(x), refine(x))
     conditioned = TwoStageNet(coarse, ResidualRefiner(small(2, 5, 2), channels=2), "logits").eval()
-    assert torch.equal(conditioned(x), coarse(x).clamp(-8, 8))
+    assert torch.equal(conditioned(x), coarse(x))
 
 
 def test_state_dict_keys_are_those_of_the_stages() -> None:
@@ -148,7 +147,7 @@ def test_a_gate_keeps_an_answer_that_is_the_same(data: st.DataObject, dims: int,
         nn.init.normal_(parameter)
     below = 10 * torch.randn(2, classes, *size)
 
-    assert torch.equal(gated(torch.randn(2, 1, *size), below), below.clamp(-8, 8))
+    assert torch.equal(gated(torch.randn(2, 1, *size), below), below)
 
 
 @pytest.mark.parametrize(("bias", "want"), [(-200.0, 1.0), (0.0, 2.0), (200.0, 3.0)])
@@ -178,3 +177,34 @@ def test_a_gate_trains_alone() -> None:
 def test_a_gate_refuses_nonsense(bad: dict[str, Any]) -> None:
     with pytest.raises(NetworkError):
         GatedRefiner(ConditioningNet(), **{"channels": 1, **bad})
+
+
+# BoundedLogits
+
+
+@given(data=st.data(), dims=st.integers(1, 3), bound=st.floats(0.5, 20))
+def test_bounded_logits_keep_sign_and_order(data: st.DataObject, dims: int, bound: float) -> None:
+    size = data.draw(st.tuples(*[st.integers(1, 9)] * dims))
+    logits = 3 * bound * torch.randn(2, 3, *size)
+
+    bounded = BoundedLogits(nn.Identity(), bound)(logits)
+
+    assert bool((bounded.abs() <= bound).all())
+    assert torch.equal(bounded > 0, logits > 0)
+    order = logits.flatten().argsort()
+    assert bool((bounded.flatten()[order].diff() >= 0).all())
+    small = logits.abs() < 0.1 * bound
+    torch.testing.assert_close(bounded[small], logits[small], rtol=0.004, atol=0)
+
+
+def test_of_several_outputs_the_first_is_bounded() -> None:
+    class Deep(nn.Module):
+        def forward(self, x: torch.Tensor, factor: float) -> list[torch.Tensor]:
+            return [factor * x, x]
+
+    assert BoundedLogits(Deep(), 2.0)(torch.full((1, 1, 2, 2), 50.0), factor=-1.0).unique().tolist() == [-2.0]
+
+
+def test_a_bound_is_above_zero() -> None:
+    with pytest.raises(NetworkError, match="bound must be above 0"):
+        BoundedLogits(nn.Identity(), 0.0)
