@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from monai_dis.networks.bounded import BoundedLogits
+from monai_dis.networks.calibrated import CalibratedLogits
 from monai_dis.networks.gain_net import GainNet
 from monai_dis.networks.gated import GatedRefiner
 from monai_dis.networks.residual import ResidualRefiner
 from monai_dis.networks.two_stage import TwoStageNet
 
-__all__ = ["BoundedLogits", "GainNet", "GatedRefiner", "ResidualRefiner", "TwoStageNet"]
+__all__ = ["CalibratedLogits", "GainNet", "GatedRefiner", "ResidualRefiner", "TwoStageNet"]

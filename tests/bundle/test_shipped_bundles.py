@@ -65,12 +65,15 @@ def test_weights_are_small_plain_and_fit(name: str) -> None:
 def test_the_training_stages_build_the_networks_that_inference_loads(name: str) -> None:
     configs = folder_of(name) / "configs"
     pair = ConfigParser(ConfigParser.load_config_file(configs / "inference.yaml")).get_parsed_content("network_def")
+    loaded = {key: value.shape for key, value in pair.state_dict().items()}
+    trained = {}
     for part, file in ConfigParser.load_config_file(configs / "train.yaml")["parts"].items():
         stage = Path(file.split("'/")[1].rstrip("'")).stem
         parser = ConfigParser()
         parser.read_config([str(configs / "stage.yaml"), str(configs / f"{stage}.yaml")])
-        trained = {key: value.shape for key, value in parser.get_parsed_content("network_def").state_dict().items()}
-        assert trained == {key: value.shape for key, value in pair.get_submodule(part).state_dict().items()}
+        state = parser.get_parsed_content("network_def").state_dict()
+        trained |= {f"{part}.{key}": value.shape for key, value in state.items()}
+    assert trained == loaded
 
 
 def test_network_gives_the_shapes_that_the_metadata_promise(name: str) -> None:

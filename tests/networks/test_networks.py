@@ -12,7 +12,7 @@ from monai.networks.nets import BasicUNet, BasicUNetPlusPlus
 from torch import nn
 
 from monai_dis.errors import NetworkError
-from monai_dis.networks import BoundedLogits, GatedRefiner, ResidualRefiner, TwoStageNet
+from monai_dis.networks import CalibratedLogits, GatedRefiner, ResidualRefiner, TwoStageNet
 from monai_dis.testing.networks import ConditioningNet, FixedConv
 
 
@@ -179,7 +179,7 @@ def test_a_gate_refuses_nonsense(bad: dict[str, Any]) -> None:
         GatedRefiner(ConditioningNet(), **{"channels": 1, **bad})
 
 
-# BoundedLogits
+# CalibratedLogits
 
 
 @given(data=st.data(), dims=st.integers(1, 3), bound=st.floats(0.5, 20))
@@ -187,7 +187,7 @@ def test_bounded_logits_keep_sign_and_order(data: st.DataObject, dims: int, boun
     size = data.draw(st.tuples(*[st.integers(1, 9)] * dims))
     logits = 3 * bound * torch.randn(2, 3, *size)
 
-    bounded = BoundedLogits(nn.Identity(), bound)(logits)
+    bounded = CalibratedLogits(nn.Identity(), 3, bound)(logits)
 
     assert bool((bounded.abs() <= bound).all())
     assert torch.equal(bounded > 0, logits > 0)
@@ -197,14 +197,20 @@ def test_bounded_logits_keep_sign_and_order(data: st.DataObject, dims: int, boun
     torch.testing.assert_close(bounded[small], logits[small], rtol=0.004, atol=0)
 
 
-def test_of_several_outputs_the_first_is_bounded() -> None:
+def test_each_class_has_its_own_scale_and_bias() -> None:
     class Deep(nn.Module):
         def forward(self, x: torch.Tensor, factor: float) -> list[torch.Tensor]:
             return [factor * x, x]
 
-    assert BoundedLogits(Deep(), 2.0)(torch.full((1, 1, 2, 2), 50.0), factor=-1.0).unique().tolist() == [-2.0]
+    network = CalibratedLogits(Deep(), 2, bound=4.0)
+    network.load_state_dict({"scale": torch.tensor([0.5, 2.0]), "bias": torch.tensor([1.0, -1.0])})
+
+    answer = network(torch.full((1, 2, 2, 2), 500.0), factor=-1.0)
+
+    assert answer[0, :, 0, 0].tolist() == [-1.0, -9.0]
 
 
-def test_a_bound_is_above_zero() -> None:
-    with pytest.raises(NetworkError, match="bound must be above 0"):
-        BoundedLogits(nn.Identity(), 0.0)
+@pytest.mark.parametrize("bad", [{"bound": 0.0}, {"channels": 0}])
+def test_calibration_refuses_nonsense(bad: dict[str, Any]) -> None:
+    with pytest.raises(NetworkError, match="must be above 0"):
+        CalibratedLogits(nn.Identity(), **{"channels": 1, **bad})
