@@ -7,5 +7,6 @@ from monai_dis.networks.gain_net import GainNet
 from monai_dis.networks.gated import GatedRefiner
 from monai_dis.networks.residual import ResidualRefiner
 from monai_dis.networks.two_stage import TwoStageNet
+from monai_dis.networks.warm_start import FromImage, warm_start
 
-__all__ = ["CalibratedLogits", "GainNet", "GatedRefiner", "ResidualRefiner", "TwoStageNet"]
+__all__ = ["CalibratedLogits", "FromImage", "GainNet", "GatedRefiner", "ResidualRefiner", "TwoStageNet", "warm_start"]
