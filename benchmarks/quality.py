@@ -16,23 +16,21 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from documents import step_down, write_json, write_marked
 from monai.bundle import ConfigParser
 
 from monai_dis.bundle import load_bundle, load_weights
 from monai_dis.cli.quiet import quiet_third_parties
-from monai_dis.data.atomic import atomic_path
 from monai_dis.engines.evaluate import Evaluation
 from monai_dis.engines.recipe import stage_name
 from monai_dis.inferers import IterativeInferer
 
 BUDGETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8, 1.0)
 MEASURES = ("dice", "hd95", "surface_dice", "operations", "seconds")
-START, END = "<!-- results -->", "<!-- end of results -->"
 
 Arm = dict[str, Any]
 
@@ -48,9 +46,8 @@ def main() -> None:
         full = next(arm["operations_full_pass"] for arm in results["arms"] if arm.get("operations_full_pass"))
         ours = [arm for arm in results["arms"] if arm["kind"] != "poster"]
         results["arms"] = ours + _poster(options.poster, full)
-    with atomic_path(docs / "results.json") as temporary:
-        temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    write_table(docs / "README.md", results)
+    write_json(docs / "results.json", results)
+    write_marked(docs / "README.md", "results", table(results))
     _draw(docs / "curve.png", results["arms"])
     print(table(results))
 
@@ -72,7 +69,7 @@ def _measure(bundle: Any, options: argparse.Namespace) -> dict[str, Any]:
             "operations": "multiply-accumulates per image",
             "seconds": "per image, median, reading and writing of labels included",
         },
-        "largest_step_down_of_dice": _largest_step_down([a["dice"] for a in arms if a["kind"] in ("coarse", "dis")]),
+        "largest_step_down_of_dice": step_down([a["dice"] for a in arms if a["kind"] in ("coarse", "dis")]),
         "arms": arms,
     }
 
@@ -94,14 +91,6 @@ def table(results: dict[str, Any]) -> str:
         f"{results['images']} validation images of {results['data']}; largest step down of Dice as the budget grows: {step:.4f}.",
     ]
     return "\n".join(lines)
-
-
-def write_table(readme: Path, results: dict[str, Any]) -> None:
-    """Put the table between the marks of a page."""
-    text = readme.read_text(encoding="utf-8")
-    before, after = text.split(START)[0], text.split(END)[1]
-    with atomic_path(readme) as temporary:
-        temporary.write_text(f"{before}{START}\n{table(results)}\n{END}{after}", encoding="utf-8")
 
 
 def _arms(bundle: Any, options: argparse.Namespace) -> Iterator[Arm]:
@@ -187,10 +176,6 @@ def _poster(path: Path, full: float) -> list[Arm]:
         for row in rows
         if row["arm"] in ("coarse", "dis", "baseline")
     ]
-
-
-def _largest_step_down(dice: list[float]) -> float:
-    return max((max(0.0, a - b) for a, b in pairwise(dice)), default=0.0)
 
 
 def _draw(path: Path, arms: list[Arm]) -> None:

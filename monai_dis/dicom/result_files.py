@@ -96,7 +96,7 @@ class ResultWriter:
             min_side=SMALLEST_PICTURE,
         )
         with atomic_path(path) as temporary:
-            picture.save(temporary)
+            picture.save(temporary, compress_level=3)  # a third of the time of the default for a tenth more bytes
         return path.absolute()
 
     def _objects(

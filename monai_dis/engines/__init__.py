@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from monai_dis.engines.calibration import calibrate
     from monai_dis.engines.checkpoint import ResumingCheckpoint
     from monai_dis.engines.device import pick_device
     from monai_dis.engines.evaluate import Evaluation
@@ -26,6 +27,7 @@ __all__ = [
     "Segmenter",
     "TrainingStep",
     "assemble",
+    "calibrate",
     "export_weights",
     "pick_device",
     "run_stages",
@@ -42,6 +44,7 @@ _HOMES = {
     "Segmenter": "segment",
     "TrainingStep": "training_step",
     "assemble": "recipe",
+    "calibrate": "calibration",
     "export_weights": "stage_files",
     "pick_device": "device",
     "run_stages": "recipe",

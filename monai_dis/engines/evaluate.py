@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import statistics as stats
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from monai_dis.engines.device import pick_device
 from monai_dis.engines.modes import make_runner, run_budget
 from monai_dis.engines.output_folder import prepare_folder
 from monai_dis.engines.prediction import Prediction, Predictor
+from monai_dis.engines.rows import Row, errors_into, raise_failures, summarise
 from monai_dis.engines.score_arms import score_arms, share_of_oracle
 from monai_dis.engines.tables import write_csv, write_json
-from monai_dis.errors import DataError, DisError, ImageError, OutputError
+from monai_dis.errors import DataError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.inferers.grid import spacing_mm_of
 from monai_dis.metrics import overlapping_metrics, segmentation_metrics
@@ -30,7 +30,6 @@ __all__ = ["Evaluation"]
 
 logger = logging.getLogger(__name__)
 
-Row = dict[str, Any]
 COSTS = (
     "windows_refined",
     "windows_total",
@@ -182,7 +181,7 @@ class Evaluation:
     def _row(self, arm: str, predictor: Predictor, case: Mapping[str, Any]) -> Row:
         name = str(case.get("name", Path(str(case["image"])).name))
         row: Row = {"arm": arm, "name": name, "image": str(case["image"])}
-        try:
+        with errors_into(row, name):
             prediction = predictor(Path(str(case["image"])))
             label = torch.as_tensor(self._read_label(dict(case.items()))["label"])
             row.update(self._metrics(prediction, label, name))
@@ -190,11 +189,6 @@ class Evaluation:
             row.update({key: figures[key] for key in COSTS if key in figures and key != "seconds"})
             row["seconds"] = round(sum(prediction.watch.seconds.values()), 6)
             row.update({f"seconds_{stage}": round(value, 6) for stage, value in prediction.watch.seconds.items()})
-        except DisError as error:
-            row["error"] = str(error)
-        except Exception as error:  # one strange file must not cost a night's work
-            logger.debug("unexpected error on %s", name, exc_info=True)
-            row["error"] = f"{name} could not be evaluated ({type(error).__name__}: {error})"
         return row
 
     def _metrics(self, prediction: Prediction, label: torch.Tensor, name: str) -> dict[str, float]:
@@ -274,30 +268,3 @@ class Evaluation:
             dice = [point["dice"]["mean"] for point in points]
             curves.append(Curve("deep iterative segmentation" if score == "dis" else score, costs, dice))
         draw_curves(curves, path)
-
-
-def raise_failures(rows: Sequence[Row]) -> None:
-    """Raise one error for all rows with an ``error``, once the others are written.
-
-    Raises:
-        ImageError: when there is one.
-    """
-    failed = [row["error"] for row in rows if row.get("error")]
-    if failed:
-        raise ImageError(
-            f"{len(failed)} of {len(rows)} images could not be evaluated:\n" + "\n".join(f"  {m}" for m in failed)
-        )
-
-
-def summarise(values: Sequence[float]) -> dict[str, float | int | None]:
-    """Mean, standard deviation (of a sample) and median of the finite values, and how many they are.
-
-    Example:
-        >>> summarise([1.0, 3.0, float("nan")])
-        {'mean': 2.0, 'std': 1.4142135623730951, 'median': 2.0, 'count': 2}
-    """
-    known = [float(value) for value in values if value is not None and abs(value) != float("inf") and value == value]
-    if not known:
-        return {"mean": None, "std": None, "median": None, "count": 0}
-    spread = stats.stdev(known) if len(known) > 1 else 0.0
-    return {"mean": stats.fmean(known), "std": spread, "median": stats.median(known), "count": len(known)}

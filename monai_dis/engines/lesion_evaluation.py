@@ -16,17 +16,16 @@ from typing import Any
 import torch
 
 from monai_dis.data import LoadLabeld
-from monai_dis.engines.evaluate import raise_failures, summarise
 from monai_dis.engines.output_folder import prepare_folder
+from monai_dis.engines.prediction import Predictor
+from monai_dis.engines.rows import Row, errors_into, raise_failures, summarise
 from monai_dis.engines.tables import write_csv, write_json
-from monai_dis.errors import DataError, DisError, OutputError
+from monai_dis.errors import DataError, OutputError
 from monai_dis.metrics import FreeResponse, LesionScores, PooledDice, PrecisionRecall, mean_metrics
 
-__all__ = ["FALSE_POSITIVES", "LesionEvaluation", "Way"]
+__all__ = ["FALSE_POSITIVES", "LesionEvaluation", "Way", "way_of"]
 
 logger = logging.getLogger(__name__)
-
-Row = dict[str, Any]
 
 #: A way of finding lesions: from a case to probabilities ``(C, *spatial)`` on the grid of its image's file, and
 #: statistics with ``operations`` and ``seconds`` (a number, or numbers by stage).
@@ -36,6 +35,21 @@ Way = Callable[[Mapping[str, Any]], tuple[torch.Tensor, Mapping[str, Any]]]
 FALSE_POSITIVES = (1, 2, 4, 8)
 
 _FALSE_POSITIVES_SHOWN = (0.1, 100.0)
+
+
+def way_of(predictor: Predictor) -> Way:
+    """A way of finding lesions from a bundle's parts.
+
+    Args:
+        predictor: its postprocessing ends at probabilities, as a bundle's ``probabilities`` do.
+    """
+
+    def way(case: Mapping[str, Any]) -> tuple[torch.Tensor, Mapping[str, Any]]:
+        prediction = predictor(Path(str(case["image"])))
+        cost = {"operations": prediction.statistics["operations"], "seconds": prediction.watch.seconds}
+        return prediction.labels, cost
+
+    return way
 
 
 class LesionEvaluation:
@@ -132,7 +146,7 @@ class LesionEvaluation:
     def _row(self, way: str, case: Mapping[str, Any]) -> Row:
         name = str(case.get("name", Path(str(case["image"])).name))
         row: Row = {"way": way, "name": name}
-        try:
+        with errors_into(row, name):
             probabilities, statistics = self.ways[way](case)
             truth = torch.as_tensor(self._read_label(dict(case.items()))["label"])
             if len(truth) != len(self.class_names):
@@ -143,11 +157,6 @@ class LesionEvaluation:
             dice = self._measures[way].add(torch.as_tensor(probabilities).cpu(), truth, self.threshold)
             row |= {f"dice {label}": value for label, value in zip(self.class_names, dice, strict=True)}
             row |= {"operations": statistics["operations"], "seconds": _total(statistics["seconds"])}
-        except DisError as error:
-            row["error"] = str(error)
-        except Exception as error:  # one strange file must not cost a night's work
-            logger.debug("unexpected error on %s", name, exc_info=True)
-            row["error"] = f"{name} could not be evaluated ({type(error).__name__}: {error})"
         return row
 
     def _results(self, rows: Sequence[Row]) -> dict[str, Any]:

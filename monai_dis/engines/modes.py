@@ -20,6 +20,7 @@ from monai_dis.errors import BudgetError, DisError
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.inferers.operations import count_operations
 from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
+from monai_dis.inferers.score import hard_labels
 from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.windows import window_grid
 
@@ -54,19 +55,20 @@ class Runner:
             image: (1, Ci, *spatial).
 
         Returns:
-            logits (1, C, *spatial), and the statistics of `monai_dis.inferers.Statistics` as a dictionary.
+            what the inferer's ``output`` says, logits or labels, and the statistics of `monai_dis.inferers.Statistics` as a
+            dictionary, with the number of logit channels ``channels``.
         """
         if self.mode == "sliding-window":
             plan = self._plain_window(image)
             if plan is not None:
                 return self._slide(image, plan)
         result = self.inferer.run(image, self.network)
-        logits = result.logits()
+        answer = result.labels() if self.inferer.settings.output == "labels" else result.logits()
         start = time.perf_counter()
         statistics = result.statistics.to_dict()
         # Counting operations and measuring what is left uncertain cost time too, and it is booked apart.
         statistics["seconds"]["statistics"] = time.perf_counter() - start
-        return logits, statistics
+        return answer, {**statistics, "channels": result.mosaic.channels}
 
     def _plain_window(self, image: Tensor) -> SparsePlan | None:
         """The finest level, when MONAI's own sliding window can run it: full resolution, not conditioned."""
@@ -98,7 +100,11 @@ class Runner:
         count = len(window_grid(size, roi, self.overlap))
         full_pass = each * math.prod(max(1.0, n / r) for n, r in zip(size, roi, strict=True))
         sliding = each * len(window_grid(size, roi, SLIDING_OVERLAP))
+        channels = int(logits.shape[1])
+        if settings.output == "labels":
+            logits = hard_labels(logits, settings.activation or ("softmax" if channels > 1 else "sigmoid"))
         return logits, {
+            "channels": channels,
             "windows": [],
             "windows_refined": count,
             "windows_total": count,

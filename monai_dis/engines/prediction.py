@@ -54,7 +54,7 @@ class Prediction:
     Attributes:
         labels: (C or 1, *spatial) on the grid of the file: class indices, or 0 and 1 for each overlapping class.
         num_classes: with the background.
-        image: (C, *spatial) as read from the file.
+        image: (C, *spatial) as read from the file; whole numbers in a type that just holds them.
         prepared_size: spatial size that the inferer saw.
         statistics: what the inferer says of its run, in plain JSON types.
         boxes: refined windows on the grid of the file.
@@ -97,7 +97,7 @@ class Predictor:
         runner: how the network is run on a prepared image.
         network: for what it takes.
         preprocessing: reads and prepares; a `Compose` whose first transform reads the file under ``image_key`` (``ReadImaged``).
-        postprocessing: brings logits under ``pred_key`` back to the file's grid and makes labels of them.
+        postprocessing: brings the inferer's output under ``pred_key`` back to the file's grid, and makes labels of logits.
         device: where the network runs.
         image_key: key of the image.
         pred_key: key of the answer.
@@ -152,7 +152,7 @@ class Predictor:
                 raw = self._prepare({self.image_key: str(path)}, path, end=1)
             else:
                 raw = {self.image_key: given}
-        original = _channel_first(raw[self.image_key], path)
+        original = _kept(_channel_first(raw[self.image_key], path))
         with watch.stage("prepare"):
             try:
                 data = self._prepare(raw, path, start=1)
@@ -165,7 +165,7 @@ class Predictor:
             batch = image[None].to(self.device)
 
         start = time.perf_counter()
-        logits, statistics = self.runner(batch)
+        answer, statistics = self.runner(batch)
         elapsed = time.perf_counter() - start
         stages = {str(key): float(value) for key, value in statistics.get("seconds", {}).items() if key != "total"}
         watch.seconds.update(stages)
@@ -173,9 +173,8 @@ class Predictor:
         watch.seconds["other"] = max(0.0, elapsed - sum(stages.values()))
 
         with watch.stage("finish"):
-            answer = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
-            back = {**data, self.pred_key: MetaTensor(answer[0].cpu(), meta=image.meta)}
-            finished, uncertain = self._finish(back)
+            answer = answer.as_tensor() if isinstance(answer, MetaTensor) else answer
+            finished, uncertain = self._finish({**data, self.pred_key: MetaTensor(answer[0].cpu(), meta=image.meta)})
             labels = torch.as_tensor(finished[self.pred_key]).cpu()
         if labels.shape[1:] != original.shape[1:]:
             raise ImageError(
@@ -186,7 +185,7 @@ class Predictor:
         return Prediction(
             labels=labels.as_tensor() if isinstance(labels, MetaTensor) else labels,
             # One channel is foreground against background, as is each of several overlapping classes.
-            num_classes=labels.shape[0] + 1 if labels.shape[0] == answer.shape[1] else int(answer.shape[1]),
+            num_classes=labels.shape[0] + 1 if labels.shape[0] == statistics["channels"] else statistics["channels"],
             image=original,
             prepared_size=tuple(int(n) for n in image.shape[1:]),
             statistics=statistics,
@@ -239,3 +238,17 @@ def _channel_first(image: Tensor, path: Path) -> MetaTensor:
     moved = EnsureChannelFirst()(image)
     assert isinstance(moved, MetaTensor)
     return moved
+
+
+def _kept(image: MetaTensor) -> MetaTensor:
+    """A copy, since transforms such as ``NormalizeIntensity`` write into the image; small, since it stays all along."""
+    values = image.as_tensor()
+    for dtype in (torch.uint8, torch.int16):
+        copy = values.to(dtype)
+        if torch.equal(copy.to(values.dtype), values):
+            break
+    else:
+        copy = values.clone()
+    kept = MetaTensor(copy)
+    kept.copy_meta_from(image)  # type: ignore[no-untyped-call]
+    return kept

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from monai_dis.data.atomic import atomic_path
 from monai_dis.engines.stage_files import is_first_process
 from monai_dis.errors import DataError
+from monai_dis.inferers import IterativeInferer
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.score import probabilities
 
-__all__ = ["realised_gain", "with_maps", "write_coarse", "write_gain", "write_refined"]
+__all__ = ["realised_gain", "with_maps", "write_coarse", "write_gain", "write_maps", "write_refined"]
 
 
 def write_coarse(
@@ -39,10 +40,12 @@ def write_coarse(
     network.eval().to(device)
 
     def answer(item: Mapping[str, Any]) -> Tensor:
-        logits: Tensor = network(torch.as_tensor(item["image"]).float()[None].to(device))
-        return logits[0].float()
+        image = torch.as_tensor(item["image"]).float()[None].to(device)
+        # As inference runs it: padded to a size that the network takes.
+        logits = IterativeInferer(roi_size=image.shape[2:], levels=[1])(image, network)
+        return torch.as_tensor(logits)[0].float()
 
-    _write(answer, items, folder)
+    write_maps(answer, items, folder)
 
 
 def write_refined(
@@ -70,7 +73,7 @@ def write_refined(
         refined = inferer(torch.cat([image, below], 1), lambda x: network(x[:, :channels], x[:, channels:]))
         return torch.as_tensor(refined)[0].half()
 
-    _write(answer, items, folder)
+    write_maps(answer, items, folder)
 
 
 def realised_gain(coarse: Tensor, refined: Tensor, label: Tensor, activation: str = "sigmoid") -> Tensor:
@@ -140,7 +143,7 @@ def write_gain(
         own = gain(item)
         return (own * weight.reshape(-1, *[1] * (own.ndim - 1))).sum(0, keepdim=True).clamp(min=0)
 
-    _write(answer, items, folder)
+    write_maps(answer, items, folder)
 
 
 def with_maps(datalist: Iterable[Mapping[str, Any]], **folders: str | Path) -> list[dict[str, Any]]:
@@ -168,10 +171,10 @@ def _area(values: Tensor, size: Sequence[int]) -> Tensor:
     return values if tuple(values.shape[2:]) == tuple(size) else F.interpolate(values, size=tuple(size), mode="area")
 
 
-def _write(
+def write_maps(
     answer: Callable[[Mapping[str, Any]], Tensor], items: Iterable[Mapping[str, Any]], folder: str | Path
 ) -> None:
-    """Write one map for each item; in a distributed run the first process does."""
+    """Write one map for each item as ``folder/<name>.npy``; in a distributed run the first process does."""
     if not is_first_process():
         return
     Path(folder).mkdir(parents=True, exist_ok=True)

@@ -279,7 +279,7 @@ def _resample_axes(
     x: Tensor, source: tuple[int, ...], offset: Sequence[int], target: tuple[int, ...], bounds: list[tuple[int, int]]
 ) -> Tensor:
     dtype = x.dtype
-    taps = []
+    taps, lows = [], []
     for axis, (start, stop) in enumerate(bounds):
         index, weight = _axis_taps(source[axis], target[axis])
         index, weight = index[start:stop], weight[start:stop]
@@ -287,11 +287,16 @@ def _resample_axes(
         # Rows beyond the region are dropped before any arithmetic: a slab costs a slab.
         x = x.narrow(axis + 2, low - offset[axis], int(index.max()) - low + 1)
         taps.append((index - low, weight))
+        lows.append(low)
     if dtype in (torch.float16, torch.bfloat16):
         x = x.float()
     for axis in _axis_order(source, target):
         index, weight = taps[axis]
-        if source[axis] != target[axis]:
+        if source[axis] == target[axis]:
+            continue
+        if target[axis] % source[axis] == 0:
+            x = _enlarge(x, axis + 2, target[axis] // source[axis], bounds[axis], lows[axis])
+        else:
             x = _weighted_sum(x, axis + 2, index, weight)
     return x.to(dtype)
 
@@ -313,7 +318,46 @@ def _weighted_sum(x: Tensor, axis: int, index: np.ndarray, weight: np.ndarray) -
     total: Tensor | None = None
     for tap in range(index.shape[1]):
         w = torch.as_tensor(weight[:, tap], dtype=x.dtype, device=x.device).reshape(shape)
-        part = x.index_select(axis, torch.as_tensor(index[:, tap], device=x.device)) * w
+        part = _take(x, axis, index[:, tap]) * w
         total = part if total is None else total.add_(part)
     assert total is not None
     return total
+
+
+def _take(x: Tensor, axis: int, index: np.ndarray) -> Tensor:
+    """Entries of an axis; evenly spaced ones, as shrinking by a whole number reads them, are a view and no copy."""
+    steps = np.diff(index)
+    if steps.size and steps[0] > 0 and (steps == steps[0]).all():
+        return x[(slice(None),) * axis + (slice(int(index[0]), int(index[-1]) + 1, int(steps[0])),)]
+    return x.index_select(axis, torch.as_tensor(index, device=x.device))
+
+
+def _enlarge(x: Tensor, axis: int, factor: int, bounds: tuple[int, int], low: int) -> Tensor:
+    """Linear enlargement by a whole number: every ``factor``-th value is made of neighbours in order, with the same weights.
+
+    Args:
+        x: the rows that are read; the bits are those of `_weighted_sum`, which picks them one by one.
+        axis: the axis.
+        factor: output voxels for one of the input.
+        bounds: first and one past the last voxel of the output.
+        low: index of the first row of ``x`` in the input.
+    """
+    start, stop = bounds
+    first, last = start // factor, -(-stop // factor)
+    have = x.shape[axis]
+    # Rows `first - 1` to `last`, the border repeated beyond it.
+    before, after = low - (first - 1), last - (low + have - 1)
+    rows = torch.cat([x.narrow(axis, 0, 1)] * before + [x] + [x.narrow(axis, have - 1, 1)] * after, axis)
+    count = last - first
+    weighted: dict[float, Tensor] = {}
+    out = x.new_empty((*x.shape[:axis], count, factor, *x.shape[axis + 1 :]))
+    for phase in range(factor):
+        centre = 2 * phase + 1 - factor  # in units of 1 / (2 factor) rows from the row of the block
+        row, upper = (0, centre + 2 * factor) if centre < 0 else (1, centre)
+        taps = [(2 * factor - upper) / (2.0 * factor), upper / (2.0 * factor)]
+        for weight in taps:  # the same few weights come back, so each product is made once
+            if weight not in weighted:
+                weighted[weight] = rows * weight
+        near, far = (weighted[weight].narrow(axis, row + tap, count) for tap, weight in enumerate(taps))
+        out.select(axis + 1, phase).copy_(near + far)
+    return out.flatten(axis, axis + 1).narrow(axis, start - first * factor, stop - start)

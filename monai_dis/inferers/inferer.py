@@ -21,6 +21,7 @@ from monai_dis.inferers.level import (
     AGGREGATES,
     MERGES,
     MODES,
+    OUTPUTS,
     SCORES,
     SELECTIONS,
     Level,
@@ -68,6 +69,7 @@ class IterativeInferer(Inferer):
         selection: ``"coverage"`` or ``"ranked"``.
         merge: ``"blend"``, ``"replace"`` or ``"entropy"``.
         exploration: share of each level's windows that go by lost detail instead of the score, see `Level`.
+        output: ``"logits"``, or ``"labels"``, which are composed slab by slab, so that ``C`` x full resolution never exists.
 
     Raises:
         LevelError: when an argument is out of range.
@@ -102,6 +104,7 @@ class IterativeInferer(Inferer):
         selection: str = "coverage",
         merge: str = "blend",
         exploration: float = 0.0,
+        output: str = "logits",
     ) -> None:
         super().__init__()
         mode, padding_mode = _word(mode), _word(padding_mode)
@@ -113,6 +116,7 @@ class IterativeInferer(Inferer):
             ("aggregate", aggregate, AGGREGATES),
             ("selection", selection, SELECTIONS),
             ("merge", merge, MERGES),
+            ("output", output, OUTPUTS),
         ):
             check_choice(name, value, choices)
         check_roi_size(roi_size)
@@ -142,6 +146,7 @@ class IterativeInferer(Inferer):
             selection=selection,
             merge=merge,
             exploration=exploration,
+            output=output,
         )
 
     @property
@@ -184,9 +189,11 @@ class IterativeInferer(Inferer):
             kwargs: passed on to the network.
 
         Returns:
-            Logits (B, C, *spatial), or a tuple or dictionary of them where the network answers so.
+            Logits (B, C, *spatial), or a tuple or dictionary of them where the network answers so; with ``output="labels"``
+            the labels of the primary output, see `monai_dis.inferers.mosaic.Mosaic.labels`.
         """
-        return self.run(inputs, network, *args, **kwargs).outputs()
+        result = self.run(inputs, network, *args, **kwargs)
+        return result.labels() if self.settings.output == "labels" else result.outputs()
 
     def run(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> IterativeResult:
         """Segment a batch of images and keep everything: mosaic, statistics, labels, uncertainty.
@@ -220,12 +227,13 @@ def iterative_inference(
     selection: str = "coverage",
     merge: str = "blend",
     exploration: float = 0.0,
+    output: str = "logits",
     **kwargs: Any,
 ) -> Any:
     """`IterativeInferer` as a function, with the arguments of ``monai.inferers.sliding_window_inference``.
 
     Returns:
-        Logits (B, C, *spatial), or a tuple or dictionary of them where the predictor answers so.
+        What the inferer returns.
     """
     inferer = IterativeInferer(
         roi_size,
@@ -247,6 +255,7 @@ def iterative_inference(
         selection=selection,
         merge=merge,
         exploration=exploration,
+        output=output,
     )
     return inferer(inputs, predictor, *args, **kwargs)
 

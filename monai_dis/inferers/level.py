@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 SELECTIONS = ("coverage", "ranked")
+OUTPUTS = ("logits", "labels")
 SCORES = ("entropy", "margin", "least_confidence", "poster", "gain")
 AGGREGATES = ("mean", "sum", "max")
 MERGES = ("blend", "replace", "entropy")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from monai_dis.inferers.merge import (
     merge_below,
     window_parts,
 )
-from monai_dis.inferers.score import uncertainty
+from monai_dis.inferers.score import hard_labels, uncertainty
 
 __all__ = ["Layer", "Mosaic"]
 
@@ -149,19 +150,12 @@ class Mosaic:
         """Class indices, slab by slab, so that ``C`` x full resolution never exists.
 
         Returns:
-            (B, 1, *size) indices of the likeliest class for softmax; (B, C, *size) of 0 and 1 for sigmoid; uint8, or
-            int16 for more than 256 classes.
+            see `monai_dis.inferers.score.hard_labels`.
         """
-        exclusive = self.activation == "softmax"
-        dtype = torch.uint8 if self.channels <= 256 else torch.int16
-        out = torch.empty(
-            (self.images, 1 if exclusive else self.channels, *self.size), dtype=dtype, device=self.coarse.device
-        )
-        for part in slabs(self.size, self.images * self.channels):
-            logits = self.compose(part)
-            label = logits.argmax(dim=1, keepdim=True) if exclusive else logits > 0
-            out[spatial(part)] = label.to(dtype)
-        return out
+        parts = [
+            hard_labels(self.compose(part), self.activation) for part in slabs(self.size, self.images * self.channels)
+        ]
+        return torch.cat(parts, dim=2)
 
     def uncertainty(
         self, method: str = "entropy", *, size: Sequence[int] | None = None, level: int | None = None
@@ -225,14 +219,22 @@ class Mosaic:
             batch = slice(None) if image is None else slice(image, image + 1)
             return self.coarse[batch][spatial(region)]
         layer = self.layers[level - 1]
-        base = self.on(layer.grid, level - 1, region, image=image)
-        start, stop = [s.start for s in region], [s.stop for s in region]
-        windows = list(layer.touching(start, stop, image))
-        if not windows:
-            return base
-        refined, weight = average_windows(windows, self._importance(layer), base, start)
+        out = self.on(layer.grid, level - 1, region, image=image)
+        tiles = _tiles_with_windows(layer, region, image)
+        if tiles:
+            out = out.clone()  # it may be the coarse map itself
+        for tile in tiles:
+            inside = spatial([slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True)])
+            out[inside] = self._merged(level, tile, out[inside], image)
+        return out
+
+    def _merged(self, level: int, tile: tuple[slice, ...], base: Tensor, image: int | None) -> Tensor:
+        """The windows of a level merged into the answer below on a small part of its grid."""
+        layer = self.layers[level - 1]
+        start, stop = [s.start for s in tile], [s.stop for s in tile]
+        refined, weight = average_windows(layer.touching(start, stop, image), self._importance(layer), base, start)
         if layer.merge == "blend":
-            weight = self._fade(level, region, image)
+            weight = self._fade(level, tile, image)
         return merge_below(base, refined, weight, layer.merge, self.activation)
 
     def _importance(self, layer: Layer) -> Tensor:
@@ -266,3 +268,21 @@ def _whole(size: Sequence[int], region: Region | None) -> tuple[slice, ...]:
     if region is None:
         return tuple(slice(0, n) for n in size)
     return tuple(slice(*part.indices(n)) for part, n in zip(region, size, strict=True))
+
+
+def _tiles_with_windows(layer: Layer, region: tuple[slice, ...], image: int | None) -> list[tuple[slice, ...]]:
+    """The parts of a region that windows meet, in tiles of a window's size: what lies between costs no merging."""
+    roi = np.asarray(layer.roi)
+    start, stop = [s.start for s in region], [s.stop for s in region]
+    found: set[tuple[int, ...]] = set()
+    for _, corner, _ in layer.touching(start, stop, image):
+        first = np.maximum(np.asarray(corner), start) // roi
+        last = (np.minimum(np.asarray(corner) + roi, stop) - 1) // roi
+        found.update(product(*[range(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True)]))
+    return [
+        tuple(
+            slice(max(i * r, s.start), min((i + 1) * r, s.stop))
+            for i, r, s in zip(tile, layer.roi, region, strict=True)
+        )
+        for tile in sorted(found)
+    ]

@@ -39,6 +39,7 @@ class Settings:
     selection: str = "coverage"
     merge: str = "blend"
     exploration: float = 0.0
+    output: str = "logits"
 
 
 @dataclass(frozen=True)

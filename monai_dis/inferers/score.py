@@ -25,6 +25,7 @@ __all__ = [
     "WindowScores",
     "box_sums",
     "cell_layout",
+    "hard_labels",
     "lost_detail",
     "one_hot",
     "probabilities",
@@ -64,6 +65,21 @@ def one_hot(logits: Tensor, activation: str) -> Tensor:
         return logits > 0
     classes = torch.arange(logits.shape[1], device=logits.device).reshape(1, -1, *[1] * (logits.ndim - 2))
     return logits.argmax(dim=1, keepdim=True) == classes
+
+
+def hard_labels(logits: Tensor, activation: str) -> Tensor:
+    """The answer in whole numbers.
+
+    Args:
+        logits: (B, C, *grid).
+        activation: ``"softmax"`` or ``"sigmoid"``.
+
+    Returns:
+        (B, 1, *grid) indices of the likeliest class for softmax; (B, C, *grid) of 0 and 1 for sigmoid; uint8, or int16 for
+        more than 256 classes.
+    """
+    labels = logits.argmax(dim=1, keepdim=True) if activation == "softmax" else logits > 0
+    return labels.to(torch.uint8 if logits.shape[1] <= 256 else torch.int16)
 
 
 def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "softmax") -> Tensor:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_dis.errors import NetworkError
+from monai_dis.networks.clipped import check_clip, clipped
 
 __all__ = ["GainNet"]
 
@@ -45,11 +46,11 @@ class GainNet(nn.Module):
         super().__init__()
         if channels < 1 or divisible < 1:
             raise NetworkError(f"channels and divisible must be 1 or more, got {channels} and {divisible}.")
-        if not (clip > 0 and prior > 0):
-            raise NetworkError(f"clip and prior must be above 0, got {clip} and {prior}.")
+        if not prior > 0:
+            raise NetworkError(f"prior must be above 0, got {prior}.")
         self.backbone = backbone
         self.channels = channels
-        self.clip = float(clip)
+        self.clip = check_clip(clip)
         self.prior = float(prior)
         self.divisible = divisible
 
@@ -68,7 +69,7 @@ class GainNet(nn.Module):
                 f"the scorer was built for {self.channels} logit channels, the coarse network gives {logits.shape[1]}; "
                 f"build GainNet with channels={logits.shape[1]}."
             )
-        seen = torch.cat([image, (logits.clamp(-self.clip, self.clip) / self.clip).to(image.dtype)], dim=1)
+        seen = torch.cat([image, clipped(logits, self.clip).to(image.dtype)], dim=1)
         missing = [-n % self.divisible for n in seen.shape[2:]]
         if any(missing):
             seen = F.pad(seen, [n for m in reversed(missing) for n in (0, m)], mode="replicate")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_dis.errors import NetworkError
+from monai_dis.networks.clipped import check_clip, clipped
 
 __all__ = ["GatedRefiner"]
 
@@ -55,14 +56,12 @@ class GatedRefiner(nn.Module):
         super().__init__()
         if channels < 1 or hidden < 1:
             raise NetworkError(f"channels and hidden must be 1 or more, got {channels} and {hidden}.")
-        if not clip > 0:
-            raise NetworkError(f"clip must be above 0, got {clip}.")
         if spatial_dims not in _CONVOLUTIONS:
             raise NetworkError(f"spatial_dims must be 1, 2 or 3, got {spatial_dims}.")
         conv = _CONVOLUTIONS[spatial_dims]
         self.refine = refine.requires_grad_(False)
         self.conditioned = conditioned
-        self.clip = float(clip)
+        self.clip = check_clip(clip)
         self.gate = nn.Sequential(
             conv(3 * channels, hidden, kernel_size=1),
             nn.PReLU(),
@@ -101,7 +100,6 @@ class GatedRefiner(nn.Module):
 
     def decide(self, below: Tensor, refined: Tensor) -> Tensor:
         """The gate alone, for training on stored answers: both (K, C, *roi) to (K, C, *roi)."""
-        a = below.clamp(-self.clip, self.clip) / self.clip
-        b = refined.clamp(-self.clip, self.clip) / self.clip
+        a, b = clipped(below, self.clip), clipped(refined, self.clip)
         gate = torch.sigmoid(self.gate(torch.cat([a, b, b - a], dim=1)))
         return below + gate * (refined - below)

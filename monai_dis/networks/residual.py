@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_dis.errors import NetworkError
+from monai_dis.networks.clipped import check_clip, clipped
 
 __all__ = ["ResidualRefiner"]
 
@@ -54,14 +55,12 @@ class ResidualRefiner(nn.Module):
         super().__init__()
         if channels < 1:
             raise NetworkError(f"channels must be 1 or more, got {channels}.")
-        if not clip > 0:
-            raise NetworkError(f"clip must be above 0, got {clip}.")
         dims = spatial_dims if spatial_dims is not None else _spatial_dims_of(backbone)
         if dims not in _CONVOLUTIONS:
             raise NetworkError(f"spatial_dims must be 1, 2 or 3, got {dims}.")
         self.backbone = backbone
         self.channels = channels
-        self.clip = float(clip)
+        self.clip = check_clip(clip)
         self.head = _CONVOLUTIONS[dims](channels if features is None else features, channels, kernel_size=1)
         nn.init.zeros_(self.head.weight)
         assert self.head.bias is not None
@@ -87,7 +86,7 @@ class ResidualRefiner(nn.Module):
                 f"the refine network was built for {self.channels} conditioning channels, the coarse network gives "
                 f"{conditioning.shape[1]}; build ResidualRefiner with channels={conditioning.shape[1]}."
             )
-        seen = conditioning.clamp(-self.clip, self.clip) / self.clip
+        seen = clipped(conditioning, self.clip)
         features = self.backbone(torch.cat([window, seen.to(window.dtype)], dim=1), *args, **kwargs)
         if isinstance(features, (list, tuple)):
             features = features[0]

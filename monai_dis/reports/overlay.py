@@ -64,7 +64,7 @@ def draw_overlay(
 
     base = Image.fromarray(_to_rgb(image)).resize(size, Image.Resampling.BOX if zoom < 1 else Image.Resampling.BILINEAR)
     canvas = np.asarray(base, dtype=np.float32)
-    present = [int(c) for c in np.unique(labels) if c > 0]
+    present = [int(c) for c in np.flatnonzero(np.bincount(labels.ravel())) if c > 0]
     for index in present:
         canvas = _tint(canvas, labels == index, class_color(index), size)
     picture = Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))

@@ -35,7 +35,13 @@ def sample_affine(x: Tensor, matrix: np.ndarray, centre: np.ndarray, size: Seque
     # grid_sample counts axes from the last one: reverse rows, and the columns of the linear part.
     theta = np.concatenate([theta[::-1, :n][:, ::-1], theta[::-1, n:]], axis=1)
     grid = F.affine_grid(torch.as_tensor(theta.copy(), dtype=torch.float32)[None], [1, 1, *size], align_corners=False)
-    return F.grid_sample(x[None].float(), grid, mode="bilinear", padding_mode=padding_mode, align_corners=False)[0]
+    # Of the masks of overlapping classes most are empty under a window: they stay so, at no cost.
+    seen = x.flatten(1).any(1).bool()
+    out = torch.zeros((len(x), *size))
+    out[seen] = F.grid_sample(
+        x[seen][None].float(), grid, mode="bilinear", padding_mode=padding_mode, align_corners=False
+    )[0]
+    return out
 
 
 def _crop(x: Tensor, matrix: np.ndarray, shift: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:

@@ -152,6 +152,14 @@ def test_what_stays_uncertain_is_an_object_of_its_own(volume_bundle: Path, tmp_p
     assert np.allclose(np.asarray(soft.dataobj).T * 255, doubt, atol=0.51)
 
 
+def test_labels_alone_do_not_say_what_stays_uncertain(
+    volume_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ("segment", study(tmp_path / "in"), "-b", volume_bundle, "-o", tmp_path / "out", "--uncertainty")
+    assert call(*command, "--set", "inferer::output=labels") == 1
+    assert "gives labels" in capfd.readouterr().err
+
+
 def test_a_second_run_keeps_the_result(volume_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ("segment", study(tmp_path / "in"), "-b", volume_bundle, "-o", tmp_path / "out")
     assert call(*command) == 0

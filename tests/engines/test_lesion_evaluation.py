@@ -19,10 +19,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Activationsd, Compose, Invertd, Resized
 from PIL import Image
 
+from monai_dis.data import ReadImaged
 from monai_dis.engines import LesionEvaluation
+from monai_dis.engines.lesion_evaluation import way_of
+from monai_dis.engines.modes import make_runner
+from monai_dis.engines.prediction import Predictor
 from monai_dis.errors import DataError, ImageError
+from monai_dis.inferers import Budget, IterativeInferer
 
 ROWS, COLUMNS = 2, 16
 RED = {"first": [0, 1, 2, 3], "second": [8]}
@@ -179,3 +185,25 @@ def test_nothing_to_evaluate(nothing: str, cases: list[dict[str, Any]], tmp_path
     given: dict[str, Any] = {"ways": {"good": good}, "cases": cases, "class_names": ("red", "blue")}
     with pytest.raises(DataError, match="nothing to evaluate: give one way"):
         LesionEvaluation(**{**given, nothing: ()}, output_dir=tmp_path)
+
+
+def test_a_predictor_is_a_way_that_answers_on_the_grid_of_the_file(cases: list[dict[str, Any]]) -> None:
+    network = torch.nn.Conv2d(3, 2, 1)
+    with torch.no_grad():
+        network.weight.zero_()
+        network.bias.copy_(torch.tensor([0.0, 2.0]))
+    runner = make_runner(network, IterativeInferer(roi_size=(1, 1), levels=[2, 1]), "coarse", Budget(windows=0))
+    preprocessing = Compose([ReadImaged(keys="image"), Resized(keys="image", spatial_size=(8, 2))])
+    probabilities = Compose(
+        [Invertd(keys="pred", transform=preprocessing, orig_keys="image"), Activationsd(keys="pred", sigmoid=True)]
+    )
+    way = way_of(Predictor(runner, network, preprocessing, probabilities, torch.device("cpu")))
+
+    answer, cost = way(cases[0])
+
+    assert answer.shape == (2, COLUMNS, ROWS)
+    assert answer[0].unique().tolist() == [0.5]
+    assert answer[1].mean().item() == pytest.approx(0.8808, abs=1e-4)
+    # 3 x 2 weights on the grid at half of 8 x 2
+    assert cost["operations"] == 3 * 2 * 4 * 1
+    assert set(cost["seconds"]) >= {"read", "prepare", "coarse", "finish"}

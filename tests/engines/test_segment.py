@@ -304,6 +304,31 @@ def overlapping_bundle(bundle: Path) -> Path:
     return bundle
 
 
+@pytest.mark.parametrize("mode", ["dis", "sliding-window", "coarse"])
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_labels_of_the_inferer_are_those_of_its_logits(
+    mode: str, overlapping: bool, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    Image.fromarray(picture).save(tmp_path / "blocks.png")
+    bundle = overlapping_bundle(tiny_bundle) if overlapping else tiny_bundle
+    want = entry_of(bundle, tmp_path / "blocks.png", tmp_path / "logits", mode=mode)
+    config = bundle / "configs" / "inference.yaml"
+    text = config.read_text().replace("  roi_size: [16, 16]\n", "  roi_size: [16, 16]\n  output: labels\n")
+    text = text.replace("nearest_interp: false", "nearest_interp: true")
+    for step in ("Activationsd", "AsDiscreted"):
+        text = "\n".join(line for line in text.split("\n") if step not in line)
+    config.write_text(text)
+
+    made = entry_of(bundle, tmp_path / "blocks.png", tmp_path / "labels", mode=mode)
+
+    assert np.array_equal(pixels(made["output"]), pixels(want["output"]))
+    assert len(np.unique(pixels(made["output"]))) == 2 + overlapping
+    assert made.get("masks", {}).keys() == want.get("masks", {}).keys()
+    for name, file in made.get("masks", {}).items():
+        assert np.array_equal(pixels(file), pixels(want["masks"][name]))
+
+
 def test_overlapping_classes_have_a_mask_each(tiny_bundle: Path, tmp_path: Path) -> None:
     picture = np.full((64, 64, 3), 10, dtype=np.uint8)
     picture[8:40, 8:40] = 128

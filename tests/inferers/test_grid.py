@@ -124,6 +124,30 @@ def test_a_region_has_the_bits_of_the_whole(dims: int, data: st.DataObject) -> N
     assert torch.equal(from_part, part)
 
 
+@given(
+    small=st.integers(1, 9),
+    factor=st.sampled_from([1, 2, 3, 4, 5, 8]),
+    shrink=st.booleans(),
+    axis=st.sampled_from([2, 3]),
+    data=st.data(),
+)
+def test_whole_factors_have_the_bits_of_the_taps(
+    small: int, factor: int, shrink: bool, axis: int, data: st.DataObject
+) -> None:
+    source, target = (small * factor, small) if shrink else (small, small * factor)
+    start = data.draw(st.integers(0, target - 1))
+    where = slice(start, data.draw(st.integers(start + 1, target)))
+    x = torch.randn(1, 2, 3, source, generator=torch.Generator().manual_seed(small))
+    index, weight = axis_taps(source, target)
+    want = sum(x[..., index[:, tap]] * weight[:, tap].float() for tap in range(index.shape[1]))
+
+    made = resample(
+        x.movedim(3, axis), (3, target) if axis == 3 else (target, 3), [slice(0, 3), where][:: 1 if axis == 3 else -1]
+    )
+
+    assert torch.equal(made.movedim(axis, 3), want[..., where])
+
+
 @given(size=spatial_sizes(3), channels=st.integers(1, 5), values=st.integers(1, 5000))
 def test_slabs_cover_the_grid_once(size: tuple[int, ...], channels: int, values: int) -> None:
     seen = torch.zeros(1, 1, *size)

@@ -560,3 +560,19 @@ def test_an_accelerator_gives_the_same_answer() -> None:
     )(image, network)
     assert mixed.device.type == "cpu"
     torch.testing.assert_close(mixed, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "activation"), [(1, None), (3, None), (3, "sigmoid")])
+def test_labels_in_place_of_logits(channels: int, activation: str | None) -> None:
+    network = TwoStageNet(FixedConv(2, 1, channels), FixedConv(2, 1, channels, seed=1))
+    inferer = IterativeInferer(8, 1, 0.25, levels=[4, 2], budget=Budget(windows=3), activation=activation)
+    image = MetaTensor(torch.randn(1, 1, 40, 36), affine=torch.diag(torch.tensor([2.0, 3.0, 1.0])))
+
+    labels = inferer.replaced(output="labels")(image, network)
+
+    logits = inferer(image, network)
+    want = logits.argmax(1, keepdim=True) if channels == 3 and activation is None else logits > 0
+    assert labels.dtype == torch.uint8
+    assert torch.equal(labels.as_tensor(), want.as_tensor().to(torch.uint8))
+    assert len(labels.unique()) > 1
+    assert torch.equal(labels.affine, image.affine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from monai.networks.nets import BasicUNet, BasicUNetPlusPlus
 from torch import nn
 
 from monai_dis.errors import NetworkError
-from monai_dis.networks import GatedRefiner, ResidualRefiner, TwoStageNet
+from monai_dis.networks import CalibratedLogits, FromImage, GatedRefiner, ResidualRefiner, TwoStageNet, warm_start
 from monai_dis.testing.networks import ConditioningNet, FixedConv
 
 
@@ -177,3 +178,81 @@ def test_a_gate_trains_alone() -> None:
 def test_a_gate_refuses_nonsense(bad: dict[str, Any]) -> None:
     with pytest.raises(NetworkError):
         GatedRefiner(ConditioningNet(), **{"channels": 1, **bad})
+
+
+# CalibratedLogits
+
+
+@given(data=st.data(), dims=st.integers(1, 3), bound=st.floats(0.5, 20))
+def test_bounded_logits_keep_sign_and_order(data: st.DataObject, dims: int, bound: float) -> None:
+    size = data.draw(st.tuples(*[st.integers(1, 9)] * dims))
+    logits = 3 * bound * torch.randn(2, 3, *size)
+
+    bounded = CalibratedLogits(nn.Identity(), 3, bound)(logits)
+
+    assert bool((bounded.abs() <= bound).all())
+    assert torch.equal(bounded > 0, logits > 0)
+    order = logits.flatten().argsort()
+    assert bool((bounded.flatten()[order].diff() >= 0).all())
+    small = logits.abs() < 0.1 * bound
+    torch.testing.assert_close(bounded[small], logits[small], rtol=0.004, atol=0)
+
+
+def test_each_class_has_its_own_scale_and_bias() -> None:
+    class Deep(nn.Module):
+        def forward(self, x: torch.Tensor, factor: float) -> list[torch.Tensor]:
+            return [factor * x, x]
+
+    network = CalibratedLogits(Deep(), 2, bound=4.0)
+    network.load_state_dict({"scale": torch.tensor([0.5, 2.0]), "bias": torch.tensor([1.0, -1.0])})
+
+    answer = network(torch.full((1, 2, 2, 2), 500.0), factor=-1.0)
+
+    assert answer[0, :, 0, 0].tolist() == [-1.0, -9.0]
+
+
+@pytest.mark.parametrize("bad", [{"bound": 0.0}, {"channels": 0}])
+def test_calibration_refuses_nonsense(bad: dict[str, Any]) -> None:
+    with pytest.raises(NetworkError, match="must be above 0"):
+        CalibratedLogits(nn.Identity(), **{"channels": 1, **bad})
+
+
+# FromImage and warm_start
+
+
+def test_a_network_of_images_answers_as_before_and_learns_to_use_more() -> None:
+    plain = FixedConv(2, 3, 2)
+    network = FromImage(plain, in_channels=5, image_channels=3)
+    image, more = torch.randn(1, 3, 9, 9), torch.randn(1, 2, 9, 9)
+
+    answer = network(torch.cat([image, more], 1))
+
+    assert torch.equal(answer, plain(image))
+    answer.square().sum().backward()
+    assert bool(network.mix.weight.grad.any())
+
+
+def test_a_refiner_starts_from_the_weights_of_the_coarse_stage(tmp_path: Path) -> None:
+    coarse = FixedConv(2, 3, 2, seed=5)
+    torch.save(coarse.state_dict(), tmp_path / "coarse.pt")
+    refiner = ResidualRefiner(FromImage(FixedConv(2, 3, 2), in_channels=5, image_channels=3), channels=2)
+
+    warm_start(refiner, "backbone.network", tmp_path / "coarse.pt")
+
+    x = torch.randn(1, 5, 9, 9)
+    assert torch.equal(refiner.backbone(x), coarse(x[:, :3]))
+    whole = warm_start(FixedConv(2, 3, 2), "", tmp_path / "coarse.pt")
+    assert torch.equal(whole(x[:, :3]), coarse(x[:, :3]))
+
+
+@pytest.mark.parametrize(("part", "words"), [("nowhere", "nowhere"), ("head", "does not fit head")])
+def test_weights_of_another_network_are_refused(part: str, words: str, tmp_path: Path) -> None:
+    torch.save(FixedConv(2, 3, 2).state_dict(), tmp_path / "coarse.pt")
+    with pytest.raises(NetworkError, match=words):
+        warm_start(ResidualRefiner(FixedConv(2, 5, 2), channels=2), part, tmp_path / "coarse.pt")
+
+
+@pytest.mark.parametrize("bad", [{"in_channels": 3}, {"image_channels": 0}, {"spatial_dims": 4}])
+def test_channels_beside_the_image_are_needed(bad: dict[str, Any]) -> None:
+    with pytest.raises(NetworkError):
+        FromImage(nn.Identity(), **{"in_channels": 5, "image_channels": 3, **bad})
