@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
-from monai_dis.dicom.extra import require
+from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.findings import Finding, Policy, apply_policy, finding, merged, verdict
 from monai_dis.dicom.image_checks import is_image
 from monai_dis.dicom.instance import DIRECTORY_CLASS, Instance, read_instance
 from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.series import Series, check_series
-from monai_dis.dicom.sources import open_input
+from monai_dis.dicom.sources import InputFiles, open_input
 from monai_dis.dicom.target import Target
 from monai_dis.dicom.values import text
 from monai_dis.dicom.volume_files import FileVolume, inspect_volume_file
@@ -101,32 +101,41 @@ def inspect(
         return
     require("pydicom")
     with open_input(inputs, limits) as files:
-        findings = list(files.findings)
-        instances: list[Instance] = []
-        for path in files.paths:
-            instance, own = read_instance(path, limits)
-            findings.extend(own)
-            if instance is not None and instance.sop_class != DIRECTORY_CLASS:
-                instances.append(instance)
-        findings.extend(_check_people(instances))
-        images = [instance for instance in instances if is_image(instance)]
-        wanted = (selection or {}).get("SeriesNumber")
-        if len(images) < len(instances):
-            message = "objects that are no images are left out, by SOP class."
-            findings.append(finding("OBJECT_SKIPPED", message, len(instances) - len(images)))
-        series = [
-            check_series(number, members, target, limits, policies, selection or {})
-            for number, members in enumerate(_by_series(images), start=1)
-        ]
-        if wanted is not None:
-            series = [each for each in series if str(each.number) == wanted]
-        chosen, own = _choose(series, target)
+        # Once for all values of all headers: to silence a library takes longer than to read a value.
+        with discreet():
+            inspection = _inspected(files, target, limits, policies, selection or {})
+        yield inspection
+
+
+def _inspected(
+    files: InputFiles, target: Target, limits: Limits, policies: Mapping[str, Policy], selection: Mapping[str, str]
+) -> Inspection:
+    findings = list(files.findings)
+    instances: list[Instance] = []
+    for path in files.paths:
+        instance, own = read_instance(path, limits)
         findings.extend(own)
-        if not series and not any(each.policy is Policy.REJECT for each in findings):
-            findings.append(finding("INPUT_EMPTY", "there is no DICOM image in the input; check the path."))
-        everything = merged([*apply_policy(findings, policies), *(chosen.findings if chosen else ())])
-        usable = chosen is not None and chosen.volume is not None and verdict(everything) is not Policy.REJECT
-        yield Inspection(everything, tuple(series), (chosen.volume,) if usable and chosen and chosen.volume else ())
+        if instance is not None and instance.sop_class != DIRECTORY_CLASS:
+            instances.append(instance)
+    findings.extend(_check_people(instances))
+    images = [instance for instance in instances if is_image(instance)]
+    wanted = selection.get("SeriesNumber")
+    if len(images) < len(instances):
+        message = "objects that are no images are left out, by SOP class."
+        findings.append(finding("OBJECT_SKIPPED", message, len(instances) - len(images)))
+    series = [
+        check_series(number, members, target, limits, policies, selection)
+        for number, members in enumerate(_by_series(images), start=1)
+    ]
+    if wanted is not None:
+        series = [each for each in series if str(each.number) == wanted]
+    chosen, own = _choose(series, target)
+    findings.extend(own)
+    if not series and not any(each.policy is Policy.REJECT for each in findings):
+        findings.append(finding("INPUT_EMPTY", "there is no DICOM image in the input; check the path."))
+    everything = merged([*apply_policy(findings, policies), *(chosen.findings if chosen else ())])
+    usable = chosen is not None and chosen.volume is not None and verdict(everything) is not Policy.REJECT
+    return Inspection(everything, tuple(series), (chosen.volume,) if usable and chosen and chosen.volume else ())
 
 
 def _check_people(instances: Sequence[Instance]) -> list[Finding]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from monai_dis.dicom.extra import discreet
 from monai_dis.dicom.findings import CODES, Finding
 from monai_dis.dicom.inspection import Inspection
 from monai_dis.dicom.limits import Limits
@@ -79,5 +80,7 @@ def load_study(plan: VolumePlan, found: Inspection, limits: Limits, since: float
     Raises:
         DicomError: when pixels cannot be decoded.
     """
-    values = read_volume(plan, limits)
-    return LoadedStudy(plan, values, read_first_header(plan, limits), found.findings, time.perf_counter() - since)
+    with discreet():
+        values = read_volume(plan, limits)
+        source = read_first_header(plan, limits)
+    return LoadedStudy(plan, values, source, found.findings, time.perf_counter() - since)
