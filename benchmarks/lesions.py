@@ -67,7 +67,7 @@ def main() -> None:
     options = _options()
     quiet_third_parties()
     torch.set_num_threads(options.threads)
-    bundle = load_bundle(options.bundle, "inference")
+    bundle = load_bundle(options.bundle, ("inference", "evaluate"))
     options.run(bundle, options)
 
 
@@ -87,6 +87,8 @@ def _groups(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], 
         arms: dict[str, Arm] = {}
         for scale in UNIFORM_SCALES:
             rival = _rival(bundle.folder, options.work, scale)
+            if rival is None:
+                continue
             plain = IterativeInferer(roi_size=WINDOW, levels=[scale], activation="sigmoid", output="labels")
             arms[rival_name(scale)] = rival, plain, "coarse", Budget(windows=0)
             if scale == 1:
@@ -226,10 +228,14 @@ def _write(bundle: Any, options: argparse.Namespace) -> None:
         shutil.copyfile(options.output / "shown" / "froc.png", docs / "froc.png")
 
 
-def _rival(folder: Path, work: Path, scale: int) -> nn.Module:
+def _rival(folder: Path, work: Path, scale: int) -> nn.Module | None:
+    """The trained rival of a resolution; None where it was not trained."""
+    weights = work / f"{stage_name({'overlay': 'baseline', 'scale': scale})}.pt"
+    if not weights.is_file():
+        print(f"no {weights.name}: this rival is left out", flush=True)
+        return None
     parser = ConfigParser()
     parser.read_config([str(folder / "configs" / name) for name in ("stage.yaml", "baseline.yaml")])
-    weights = work / f"{stage_name({'overlay': 'baseline', 'scale': scale})}.pt"
     network: nn.Module = load_weights(parser.get_parsed_content("network_def"), weights)
     return network.eval()
 
