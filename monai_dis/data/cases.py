@@ -42,8 +42,9 @@ class Case:
     extra: Mapping[str, Path] = field(default_factory=dict)
 
     def item(self) -> dict[str, Any]:
-        """The case for MONAI's dictionary transforms; ``label`` and ``label_rule`` only where there is a label."""
-        label = {} if self.label is None else {"label": _plain(self.label), "label_rule": self.label_rule}
+        """The case for MONAI's dictionary transforms; ``label`` and ``rule`` only where there is a label."""
+        # MONAI's Spacingd takes every key that begins with "label_" for meta data of the label.
+        label = {} if self.label is None else {"label": _plain(self.label), "rule": self.label_rule}
         return {"image": str(self.image), **label, "name": self.name}
 
 
@@ -157,7 +158,7 @@ class Dataset:
             seed: seed of the folds.
 
         Returns:
-            dictionaries with the paths ``image`` and ``label`` (see :class:`Case`), and ``label_rule`` and ``name``.
+            dictionaries with the paths ``image`` and ``label`` (see :class:`Case`), and ``rule`` and ``name``.
 
         Raises:
             DataError: for an unknown split or fold.

@@ -133,7 +133,7 @@ def read_masks(
 
 
 class LoadLabeld(MapTransform):
-    """Dictionary transform: replace label paths by labels, by each case's ``label_rule``.
+    """Dictionary transform: replace label paths by labels, by each case's ``rule``.
 
     A path becomes class indices (:func:`read_label`). A mapping from class names to mask files, of classes that may
     overlap, becomes a channel for each class (:func:`read_masks`).
@@ -151,7 +151,7 @@ class LoadLabeld(MapTransform):
         keys: KeysCollection,
         num_classes: int | None = None,
         image_key: str = "image",
-        rule_key: str = "label_rule",
+        rule_key: str = "rule",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)

@@ -63,7 +63,7 @@ class LesionEvaluation:
 
     Args:
         ways: what to compare, by name.
-        cases: mappings with ``image``, ``label`` and perhaps ``name`` and ``label_rule``, as from
+        cases: mappings with ``image``, ``label`` and perhaps ``name`` and ``rule``, as from
             :meth:`monai_dis.data.Dataset.datalist`; a label has a mask for each class.
         output_dir: folder of the results; made when missing.
         class_names: names of the classes in the order of the label's masks.

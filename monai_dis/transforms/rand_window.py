@@ -31,17 +31,20 @@ class RandWindowd(Randomizable, MapTransform):
         keys: keys to read, each a tensor ``(C, *spatial)`` over the same field of view.
         full_size: size in pixels of the full-resolution grid that ``scales`` refer to.
         roi_size: size of a window in pixels of its level's grid.
-        scales: scales of the levels to draw from, uniformly; 1 is full resolution.
-        stored_scale: scale of the grid on which the image is stored in the item (1: full resolution).
+        scales: scales of the levels to draw from, uniformly; 1 is full resolution; each one number, or one per axis.
+        stored_scale: scale of the grid on which the image is stored in the item (1: full resolution); one number, or one per axis.
         label_key: key of the label, class indices ``(1, *spatial)``; read at ``label_factor`` times the window's resolution.
-        label_factor: resolution of the label relative to the window, so that a coarse answer can be judged at a finer grid.
+        label_factor: resolution of the label relative to the window, so that a coarse answer can be judged at a finer grid; one
+            number, or one per axis.
         num_classes: 1 keeps each channel of the label as a foreground map (one class, or several that overlap); larger numbers read
             every class apart and take the likeliest.
         coarse_key: key of the coarse logits ``(C, *grid)`` that condition the refine network.
         centre_key: key of the maps ``(R, *grid)`` of `CentreWeightsd` that guide the choice of windows.
         shares: share of the windows whose centre is drawn from each of these maps; the rest is drawn at random.
         num_samples: number of windows per item.
-        rotate, shear, zoom: ranges of the jitter: radians, tangents, and the largest relative enlargement.
+        rotate, shear, zoom: ranges of the jitter: radians (in 3D one number, or one about each axis), tangents, and the largest
+            relative enlargement.
+        spacing: size of a full-resolution voxel along each axis in any unit, where it is not the same: what turns is the body.
         jitter_prob: share of windows with rotation, shear and zoom; the others lie on the level's own grid, sharp as inference sees them.
         shift: largest displacement of a window drawn at random, as a share of its extent; it may reach outside the field of view.
         flip: draw a random flip of every axis, and of the axes of a square window against each other.
@@ -56,19 +59,20 @@ class RandWindowd(Randomizable, MapTransform):
         keys: Sequence[str],
         full_size: Sequence[int],
         roi_size: Sequence[int],
-        scales: Sequence[float] = (1.0,),
+        scales: Sequence[float | Sequence[float]] = (1.0,),
         *,
-        stored_scale: float = 1.0,
+        stored_scale: float | Sequence[float] = 1.0,
         label_key: str = "label",
-        label_factor: int = 1,
+        label_factor: int | Sequence[int] = 1,
         num_classes: int = 1,
         coarse_key: str | None = None,
         centre_key: str | None = None,
         shares: Sequence[float] = (),
         num_samples: int = 1,
-        rotate: float = 0.0,
+        rotate: float | Sequence[float] = 0.0,
         shear: float = 0.0,
         zoom: float = 0.0,
+        spacing: Sequence[float] | None = None,
         jitter_prob: float = 0.5,
         shift: float = 0.0,
         flip: bool = True,
@@ -77,13 +81,16 @@ class RandWindowd(Randomizable, MapTransform):
         MapTransform.__init__(self, keys)
         self.full_size = np.asarray(full_size, dtype=float)
         self.roi_size = tuple(int(r) for r in roi_size)
-        self.scales = tuple(float(s) for s in scales)
-        self.stored_scale = float(stored_scale)
-        self.label_key, self.label_factor, self.num_classes = label_key, int(label_factor), int(num_classes)
+        self.scales = [self._per_axis(scale) for scale in scales]
+        self.stored_scale = self._per_axis(stored_scale)
+        self.label_key, self.num_classes = label_key, int(num_classes)
+        self.label_size = tuple(r * int(f) for r, f in zip(self.roi_size, self._per_axis(label_factor), strict=True))
         self.coarse_key, self.centre_key = coarse_key, centre_key
         self.shares = np.cumsum([float(share) for share in shares])
         self.num_samples = num_samples
-        self.rotate, self.shear, self.zoom, self.jitter_prob = rotate, shear, zoom, jitter_prob
+        self.rotate = self._per_axis(rotate)[: 3 if len(self.full_size) == 3 else 1]
+        self.shear, self.zoom, self.jitter_prob = shear, zoom, jitter_prob
+        self.spacing = self._per_axis(1.0 if spacing is None else spacing)
         self.shift, self.flip = shift, flip
         self.padding_mode = padding_mode
 
@@ -107,16 +114,14 @@ class RandWindowd(Randomizable, MapTransform):
         out = dict(item)
         for key in self.key_iterator(item):
             if key == self.label_key:
-                size = tuple(r * self.label_factor for r in self.roi_size)
-                out[key] = self._read_label(item[key], matrix, centre, size)
+                out[key] = self._read_label(item[key], matrix, centre, self.label_size)
             elif key == self.coarse_key:
                 out[key] = sample_affine(item[key], matrix, centre, self.roi_size, "border")
             else:
                 # Read at the density of the stored grid, then average: the same anti-aliasing as the area resampling of inference.
-                density = max(1, round(scale / self.stored_scale))
-                fine = sample_affine(
-                    item[key], matrix, centre, tuple(r * density for r in self.roi_size), self.padding_mode
-                )
+                density = [max(1, round(float(d))) for d in scale / self.stored_scale]
+                size = tuple(r * d for r, d in zip(self.roi_size, density, strict=True))
+                fine = sample_affine(item[key], matrix, centre, size, self.padding_mode)
                 out[key] = _average(fine, density)
         return out
 
@@ -128,7 +133,10 @@ class RandWindowd(Randomizable, MapTransform):
         background = 1.0 - read.sum(0, keepdim=True)
         return torch.cat([background, read]).argmax(0, keepdim=True).float()
 
-    def _draw_centre(self, maps: Sequence[np.ndarray], scale: float) -> np.ndarray:
+    def _per_axis(self, value: float | Sequence[float]) -> np.ndarray:
+        return np.broadcast_to(np.asarray(value, dtype=float), self.full_size.shape)
+
+    def _draw_centre(self, maps: Sequence[np.ndarray], scale: np.ndarray) -> np.ndarray:
         """A window centre in units of the field of view, [0, 1] per axis, so that the window stays inside where it can."""
         which = int(np.searchsorted(self.shares, self.R.rand(), side="right"))
         cumulative = maps[which] if which < len(maps) else None
@@ -142,31 +150,32 @@ class RandWindowd(Randomizable, MapTransform):
         centre = (np.asarray(cell) + self.R.rand(len(cell))) / np.asarray(cumulative.shape) + jitter
         return np.asarray(np.clip(centre, extent / 2, 1.0 - extent / 2))
 
-    def _on_grid(self, centre: np.ndarray, scale: float) -> np.ndarray:
+    def _on_grid(self, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """The nearest centre whose window begins at a voxel of the level's grid."""
         voxel = scale / self.full_size
         half = np.asarray(self.roi_size) / 2
         return np.asarray((np.round(centre / voxel - half) + half) * voxel)
 
-    def _matrix(self, scale: float, jittered: bool) -> np.ndarray:
+    def _matrix(self, scale: np.ndarray, jittered: bool) -> np.ndarray:
         """Matrix from window coordinates in [-1, 1] to half fields of view: flips, and rotation, shear and zoom if jittered."""
         n = len(self.full_size)
         linear = np.diag(np.where(self.R.rand(n) < 0.5, -1.0, 1.0)) if self.flip else np.eye(n)
         if self.flip and n == 2 and self.R.rand() < 0.5 and len(set(self.roi_size)) == 1:
             linear = linear[::-1]
         if jittered:
-            angles = self.R.uniform(-self.rotate, self.rotate, 1 if n == 2 else 3)
+            angles = self.R.uniform(-self.rotate, self.rotate)
             shears = self.R.uniform(-self.shear, self.shear, 2 if n == 2 else 6)
             zoom = float(np.exp(self.R.uniform(-1.0, 1.0) * np.log1p(self.zoom)))
             rotation, shear = create_rotate(n, angles.tolist()), create_shear(n, shears.tolist())
-            linear = zoom * np.asarray(rotation)[:n, :n] @ np.asarray(shear)[:n, :n] @ linear
+            turned = np.asarray(rotation)[:n, :n] @ np.asarray(shear)[:n, :n]
+            linear = zoom * np.diag(1.0 / self.spacing) @ turned @ np.diag(self.spacing) @ linear
         return np.asarray(np.diag(2.0 / self.full_size) @ linear @ np.diag(np.asarray(self.roi_size) * scale / 2))
 
 
-def _average(x: Tensor, density: int) -> Tensor:
-    if density == 1:
+def _average(x: Tensor, density: Sequence[int]) -> Tensor:
+    if all(d == 1 for d in density):
         return x
-    return F.avg_pool2d(x, density) if x.ndim == 3 else F.avg_pool3d(x, density)
+    return F.avg_pool2d(x, list(density)) if x.ndim == 3 else F.avg_pool3d(x, list(density))
 
 
 def _cumulative(weights: Tensor) -> np.ndarray:

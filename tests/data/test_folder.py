@@ -70,7 +70,7 @@ def test_partners_may_be_of_different_kinds_and_cases(tmp_path: Path) -> None:
     assert item == {
         "image": str(tmp_path / "images" / "a.BMP"),
         "label": str(tmp_path / "labels" / "a.tif"),
-        "label_rule": "index",
+        "rule": "index",
         "name": "a",
     }
 

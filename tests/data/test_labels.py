@@ -110,7 +110,7 @@ def test_load_labeld_takes_each_case_by_its_rule(tmp_path: Path) -> None:
     save(tmp_path / "a.png", CLASSES)
     item = {"label": str(tmp_path / "a.png"), "name": "a"}
     assert LoadLabeld("label")(item)["label"].unique().tolist() == [0, 1, 2, 3]
-    assert LoadLabeld("label")({**item, "label_rule": "nonzero"})["label"].unique().tolist() == [0, 1]
+    assert LoadLabeld("label")({**item, "rule": "nonzero"})["label"].unique().tolist() == [0, 1]
 
 
 def test_a_label_of_another_size_than_its_image_is_refused_even_when_the_image_was_resized(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def cases(tmp_path: Path) -> list[dict[str, Any]]:
                 mask[:, columns] = 1
                 Image.fromarray(mask).save(tmp_path / f"{name}_{lesion}.png")
                 label[lesion] = str(tmp_path / f"{name}_{lesion}.png")
-        made.append({"image": str(tmp_path / f"{name}.png"), "label": label, "label_rule": "mask", "name": name})
+        made.append({"image": str(tmp_path / f"{name}.png"), "label": label, "rule": "mask", "name": name})
     return made
 
 

@@ -132,6 +132,30 @@ def test_three_dimensions() -> None:
     assert [tuple(out["image"].shape) for out in jitter({"image": image})] == [(1, 4, 4, 4)] * 3
 
 
+def test_axes_of_unequal_spacing_have_scales_of_their_own() -> None:
+    image = torch.rand(1, 16, 16, 6)
+    data = {"image": image, "label": (image > 0.5).float()}
+    (out,) = RandWindowd(
+        ["image", "label"], (16, 16, 6), (8, 8, 6), [(2, 2, 1)], label_factor=(2, 2, 1), flip=False, jitter_prob=0.0
+    )(data)
+    torch.testing.assert_close(out["image"], resample(image[None], (8, 8, 6))[0], atol=1e-5, rtol=0)
+    assert torch.equal(out["label"], data["label"])
+
+
+def test_what_turns_is_the_body_not_the_grid_of_voxels() -> None:
+    """A ball in millimetres, whose voxels are four times as thick as wide, stays a ball however it is turned."""
+    spacing = np.array([1.0, 1.0, 4.0])
+    at = (np.stack(np.mgrid[:32, :32, :8], axis=-1) + 0.5) * spacing - 16
+    ball = torch.as_tensor((np.linalg.norm(at, axis=-1) < 10).astype(np.float32))[None]
+    window = RandWindowd(
+        ["label"], (32, 32, 8), (32, 32, 8), rotate=1.5, spacing=spacing, flip=False, jitter_prob=1.0, num_samples=8
+    )
+    window.set_random_state(0)
+    for out in window({"label": ball}):
+        both, either = (out["label"] * ball).sum().item(), torch.maximum(out["label"], ball).sum().item()
+        assert both / either > 0.8
+
+
 def test_the_same_seed_draws_the_same_windows() -> None:
     window = RandWindowd(["image"], (16, 16), (8, 8), rotate=1.0, zoom=0.2, num_samples=4)
     runs = []
