@@ -32,6 +32,7 @@ from monai_dis.cli.options import (
     config_overrides,
     read_pairs,
     read_shard,
+    read_share,
     read_shares,
 )
 
@@ -129,7 +130,7 @@ def segment(
             mode=mode,
             windows=windows,
             coverage=coverage,
-            operations=operations,
+            operations=read_share(operations),
             overlap=overlap,
             device=device,
             overwrite=overwrite,
@@ -192,7 +193,7 @@ def evaluate(
             mode=mode,
             windows=windows,
             coverage=coverage,
-            operations=operations,
+            operations=read_share(operations),
             budgets=read_shares(budgets),
             scores=None if scores is None else [name.strip() for name in scores.split(",")],
             overlap=overlap,

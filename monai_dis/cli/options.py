@@ -65,10 +65,11 @@ CoverageOption = Annotated[
     typer.Option(min=0, max=1, help="Refine at most this share of the image's area.", rich_help_panel=BUDGET),
 ]
 OperationsOption = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        min=0,
-        help="Spend at most this share of the operations of one full pass at full resolution, coarse pass included.",
+        metavar="SHARE",
+        help="Spend at most this share of the operations of one full pass at full resolution, coarse pass included; "
+        "[bold]auto[/bold]: as long as windows are expected to gain something.",
         rich_help_panel=BUDGET,
     ),
 ]
@@ -171,14 +172,24 @@ def _plain(text: str) -> Any:
         return text
 
 
-def read_shares(text: str | None) -> list[float] | None:
-    """Read a list of shares such as ``0.05,0.1``; None stays None."""
+def read_share(text: str | None, option: str = "--operations") -> float | str | None:
+    """Read a share of a full pass, such as ``0.1``, or ``auto``; None stays None."""
+    if text is None or text.strip() == "auto":
+        return text if text is None else "auto"
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < float("inf"):
+        raise typer.BadParameter(f"{text!r} is neither a share such as 0.1 nor auto", param_hint=option)
+    return share
+
+
+def read_shares(text: str | None) -> list[float | str] | None:
+    """Read a list of shares such as ``0.05,0.1,auto``; None stays None."""
     if text is None:
         return None
-    try:
-        shares = [float(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        shares = []
-    if not shares or any(not share >= 0 for share in shares):
-        raise typer.BadParameter(f"{text!r} is not a list of shares such as 0.05,0.1,0.2", param_hint="--budgets")
-    return shares
+    shares = [read_share(part, "--budgets") for part in text.split(",") if part.strip()]
+    if not shares:
+        raise typer.BadParameter(f"{text!r} is not a list of shares such as 0.05,0.1,auto", param_hint="--budgets")
+    return [share for share in shares if share is not None]

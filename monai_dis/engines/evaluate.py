@@ -58,7 +58,7 @@ class Evaluation:
         windows: budget, see `Budget`.
         coverage: budget.
         operations: budget.
-        budgets: shares of one full pass; each is an arm of its own, for the mode ``"dis"`` only.
+        budgets: shares of one full pass, or ``"auto"``; each is an arm of its own, for the mode ``"dis"`` only.
         scores: names among `monai_dis.engines.score_arms.COMPARED`, each at every one of ``budgets``; beside them stands the
             coarse answer, and with the oracle the share of its gain in Dice that each score captures.
         overlap: share of a window that its neighbour covers.
@@ -87,8 +87,8 @@ class Evaluation:
         mode: str = "dis",
         windows: int | None = None,
         coverage: float | None = None,
-        operations: float | None = None,
-        budgets: Sequence[float] | None = None,
+        operations: float | str | None = None,
+        budgets: Sequence[float | str] | None = None,
         scores: Sequence[str] | None = None,
         overlap: float | None = None,
         device: str | torch.device = "auto",
@@ -119,7 +119,7 @@ class Evaluation:
                 pairs = score_arms(self.network, inferer, scores, self._truth_of)
             arms = {"coarse": (self.network, inferer, Budget(windows=0))} if scores else {}
             arms |= {
-                f"{name} {share:g}": (*pair, Budget(operations=float(share)))
+                f"{name} {share if share == 'auto' else format(share, 'g')}": (*pair, Budget.of_share(share))
                 for name, pair in pairs.items()
                 for share in budgets
             }

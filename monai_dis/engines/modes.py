@@ -9,7 +9,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -125,9 +125,16 @@ def run_budget(
     *,
     windows: int | None = None,
     coverage: float | None = None,
-    operations: float | None = None,
+    operations: float | str | None = None,
 ) -> Budget:
     """The budget of a run: what is given, else the inferer's own.
+
+    Args:
+        inferer: of the bundle.
+        mode: one of `MODES`.
+        windows: number of windows per image.
+        coverage: share of the area.
+        operations: share of one full pass, or ``"auto"``: as long as windows are expected to gain something.
 
     Raises:
         BudgetError: when a limit is out of range, or given for a mode that has none.
@@ -135,7 +142,8 @@ def run_budget(
     """
     if mode not in MODES:
         raise DisError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.")
-    given = Budget(windows=windows, coverage=coverage, operations=operations)
+    share = Budget() if operations is None else Budget.of_share(operations)
+    given = replace(share, windows=windows, coverage=coverage)
     if mode == "dis":
         return inferer.settings.budget if given == Budget() else given
     if given != Budget():

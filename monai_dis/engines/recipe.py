@@ -23,12 +23,14 @@ logger = logging.getLogger(__name__)
 
 
 def stage_name(stage: Mapping[str, Any]) -> str:
-    """Name of a stage's files: the overlay's name, with the fold or the scale that it is run for.
+    """Name of a stage's files: its own, or the overlay's name with the fold or the scale that it is run for.
 
     Example:
         >>> stage_name({"overlay": "coarse", "fold": 0}), stage_name({"overlay": "baseline", "scale": 2}), stage_name({"overlay": "refine"})
         ('coarse_fold0', 'baseline_2', 'refine')
     """
+    if "name" in stage:
+        return str(stage["name"])
     name = str(stage["overlay"])
     if stage.get("fold") is not None:
         return f"{name}_fold{stage['fold']}"
@@ -47,7 +49,8 @@ def run_stages(
 
     Args:
         configs: folder with ``stage.yaml`` and the overlays.
-        stages: each a mapping with ``overlay`` (a name in ``configs``) and the overrides of this stage, such as ``fold`` or ``scale``.
+        stages: each a mapping with ``overlay`` (a name in ``configs``), perhaps a ``name`` of its own, and the overrides of this stage,
+            such as ``fold`` or ``scale``.
         work_dir: folder of checkpoints, weights and coarse answers; a stage whose ``<name>.pt`` is there is skipped.
         overrides: overrides of every stage, such as ``data_dir``; None values are left to the config.
 
@@ -67,7 +70,7 @@ def run_stages(
             logger.info("stage %d of %d, %s: finished already", number, len(stages), name)
             continue
         logger.info("stage %d of %d, %s", number, len(stages), name)
-        options = {key: value for key, value in stage.items() if key != "overlay"}
+        options = {key: value for key, value in stage.items() if key not in ("overlay", "name")}
         given = {key: value for key, value in (overrides or {}).items() if value is not None}
         run_bundle(config_file=[str(file) for file in files], work_dir=str(work), stage_name=name, **given, **options)
 

@@ -77,7 +77,7 @@ class Segmenter:
         mode: str = "dis",
         windows: int | None = None,
         coverage: float | None = None,
-        operations: float | None = None,
+        operations: float | str | None = None,
         overlap: float | None = None,
         device: str | torch.device = "auto",
         label_names: Mapping[int | str, str] | None = None,

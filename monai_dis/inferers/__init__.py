@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_dis.inferers.budget import Budget
+from monai_dis.inferers.expected_gain import ExpectedGain
 from monai_dis.inferers.inferer import IterativeInferer, iterative_inference
 from monai_dis.inferers.level import Level
 from monai_dis.inferers.merger import DisMerger
@@ -15,6 +16,7 @@ __all__ = [
     "Budget",
     "DisMerger",
     "DisSplitter",
+    "ExpectedGain",
     "IterativeInferer",
     "IterativeResult",
     "Layer",

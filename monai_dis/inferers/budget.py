@@ -25,6 +25,8 @@ class Budget:
             overlap; the coarse pass is paid from it too. May exceed 1 (overlapping windows cost more than one pass).
         min_score: windows scoring below are not refined; a higher score is more uncertain, from 0 to 1 (means and largest
             values), 0 to 0.5 (the poster's score) or 0 to the number of voxels (sums).
+        min_gain: windows that are expected to gain less are not refined, see `monai_dis.inferers.ExpectedGain`. An easy image
+            then costs little and a hard one more.
 
     Raises:
         BudgetError: when a limit is negative or not a number.
@@ -38,13 +40,14 @@ class Budget:
     coverage: float | None = None
     operations: float | None = None
     min_score: float | None = None
+    min_gain: float | None = None
 
     def __post_init__(self) -> None:
         if self.windows is not None:
             if isinstance(self.windows, bool) or int(self.windows) != self.windows or self.windows < 0:
                 raise BudgetError(f"budget windows must be a whole number of 0 or more, got {self.windows!r}.")
             object.__setattr__(self, "windows", int(self.windows))
-        for name in ("coverage", "operations", "min_score"):
+        for name in ("coverage", "operations", "min_score", "min_gain"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -59,8 +62,13 @@ class Budget:
         return cls()
 
     @classmethod
-    def of(cls, budget: Budget | Mapping[str, float | None] | None) -> Budget:
-        """Read a budget from a config entry: a `Budget`, a mapping of its fields, or None for everywhere.
+    def auto(cls) -> Budget:
+        """The budget ``"auto"``: as long as one voxel in 500 of a window is expected to be put right."""
+        return cls(min_gain=0.002)
+
+    @classmethod
+    def of(cls, budget: Budget | Mapping[str, float | None] | str | None) -> Budget:
+        """Read a budget from a config entry: a `Budget`, a mapping of its fields, ``"auto"``, or None for everywhere.
 
         Raises:
             BudgetError: when a name is unknown or a value is out of range.
@@ -69,13 +77,24 @@ class Budget:
             return cls()
         if isinstance(budget, Budget):
             return budget
+        if budget == "auto":
+            return cls.auto()
         if not isinstance(budget, Mapping):
-            raise BudgetError(f"budget must be a Budget, a mapping or None, got {type(budget).__name__}.")
+            raise BudgetError(f"budget must be a Budget, a mapping, 'auto' or None, got {budget!r}.")
         names = [f.name for f in fields(cls)]
         unknown = sorted(set(budget) - set(names))
         if unknown:
             raise BudgetError(f"budget has no entry {unknown[0]!r}; choose among {', '.join(names)}.")
         return cls(**budget)  # type: ignore[arg-type]
+
+    @classmethod
+    def of_share(cls, share: float | str) -> Budget:
+        """The budget of a share of one full pass, or ``"auto"``.
+
+        Raises:
+            BudgetError: when it is neither.
+        """
+        return cls.auto() if share == "auto" else cls(operations=share)  # type: ignore[arg-type]
 
     @property
     def is_everywhere(self) -> bool:

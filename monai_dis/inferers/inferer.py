@@ -60,7 +60,8 @@ class IterativeInferer(Inferer):
         device: device of the answer; that of the input when not given.
         progress: show a progress bar per level.
         coarse_scale: scale of level 0 where ``levels`` is not given; the one sparse level then has scale 1.
-        budget: `Budget`, a mapping of its fields, or None for everywhere; per image.
+        budget: `Budget`, a mapping of its fields, ``"auto"`` (windows as long as they are expected to gain something), or None for
+            everywhere; per image.
         levels: levels from coarse to fine (`Level`, mappings of its fields, or scales) in place of ``coarse_scale``.
         activation: ``"softmax"`` or ``"sigmoid"``; softmax for more than one channel when not given. Give ``"sigmoid"``
             for overlapping classes.
@@ -96,7 +97,7 @@ class IterativeInferer(Inferer):
         progress: bool = False,
         *,
         coarse_scale: float | Sequence[float] = 4,
-        budget: Budget | Mapping[str, float | None] | None = None,
+        budget: Budget | Mapping[str, float | None] | str | None = None,
         levels: Sequence[Level | Mapping[str, Any] | float] | None = None,
         activation: str | None = None,
         score: str = "entropy",
@@ -171,7 +172,7 @@ class IterativeInferer(Inferer):
         other.settings = IterativeInferer(**{**settings, **changes}).settings
         return other
 
-    def with_budget(self, budget: Budget | Mapping[str, float | None] | None) -> Self:
+    def with_budget(self, budget: Budget | Mapping[str, float | None] | str | None) -> Self:
         """The same inferer with another budget, for curves of quality against cost."""
         return self.replaced(budget=budget)
 
@@ -219,7 +220,7 @@ def iterative_inference(
     progress: bool = False,
     *args: Any,
     coarse_scale: float | Sequence[float] = 4,
-    budget: Budget | Mapping[str, float | None] | None = None,
+    budget: Budget | Mapping[str, float | None] | str | None = None,
     levels: Sequence[Level | Mapping[str, Any] | float] | None = None,
     activation: str | None = None,
     score: str = "entropy",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monai_dis.errors import LevelError
 from monai_dis.inferers.budget import Budget
+from monai_dis.inferers.expected_gain import ExpectedGain
 from monai_dis.inferers.grid import grid_size, scale_from_spacing
 
 __all__ = [
@@ -58,6 +59,8 @@ class Level:
             whatever its answer says; a floor for structures that it misses with confidence.
         halo: voxels of context read around a window and cut off after the network.
         budget: a limit for this level's windows alone (its operations are counted without the coarse pass).
+        expected_gain: what the scores of this level's windows promise, for budgets with ``min_gain``: a `monai_dis.inferers.ExpectedGain`
+            or a mapping of its fields; None promises all that refinement could do.
         sw_batch_size: windows per network call.
         uses: which refine network of a `TwoStageNet`: its index, ``"refine"`` (the level's own) or ``"coarse"``.
         divisible: (level 0) the network gets sizes that are multiples of this number; None finds the smallest of
@@ -78,7 +81,8 @@ class Level:
     merge: str | None = None
     exploration: float | None = None
     halo: int | Sequence[int] = 0
-    budget: Budget | Mapping[str, float | None] | None = None
+    budget: Budget | Mapping[str, float | None] | str | None = None
+    expected_gain: ExpectedGain | Mapping[str, Any] | None = None
     sw_batch_size: int | None = None
     uses: int | str | None = None
     divisible: int | None = None
@@ -107,6 +111,8 @@ class Level:
             raise LevelError(f"uses must be 'refine', 'coarse' or the index of a refine network, got {self.uses!r}.")
         if self.budget is not None:
             object.__setattr__(self, "budget", Budget.of(self.budget))
+        if self.expected_gain is not None:
+            object.__setattr__(self, "expected_gain", ExpectedGain.of_entry(self.expected_gain))
 
     @classmethod
     def of(cls, level: Level | Mapping[str, Any] | float) -> Level:

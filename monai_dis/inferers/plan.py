@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monai_dis.errors import LevelError
 from monai_dis.inferers.budget import Budget
+from monai_dis.inferers.expected_gain import ExpectedGain
 from monai_dis.inferers.level import Level
 from monai_dis.inferers.windows import WindowGrid, full_roi, window_grid
 
@@ -57,6 +58,7 @@ class SparsePlan:
         merge: how they meet the level below.
         exploration: share of them that go by lost detail.
         budget: limit of this level alone.
+        expected_gain: what scores promise.
         sw_batch_size: windows per call.
     """
 
@@ -70,12 +72,20 @@ class SparsePlan:
     merge: str
     exploration: float
     budget: Budget
+    expected_gain: ExpectedGain
     sw_batch_size: int
 
     @property
     def read_size(self) -> tuple[int, ...]:
         """Size of what the network is given: window and halo."""
         return tuple(r + 2 * h for r, h in zip(self.windows.roi, self.halo, strict=True))
+
+    def lowest_score(self, budget: Budget) -> float | None:
+        """The score below which neither the run's budget nor the level's own refines a window."""
+        budgets = (budget, self.budget)
+        floors = [b.min_score for b in budgets if b.min_score is not None]
+        floors += [self.expected_gain.lowest_score(b.min_gain) for b in budgets if b.min_gain is not None]
+        return max(floors) if floors else None
 
     def score_grid(self, below: Sequence[int]) -> tuple[int, ...]:
         """Grid on which the uncertainty of the level below is computed.
@@ -101,6 +111,13 @@ def plan_sparse_levels(settings: Settings, image: Tensor) -> tuple[SparsePlan, .
         if any(g < b for g, b in zip(grid, below, strict=True)):
             raise LevelError(f"levels go from coarse to fine, but level {index} has grid {grid} after {below}.")
         roi = full_roi(_own(level.roi_size, settings.roi_size), grid)
+        score, aggregate = _own(level.score, settings.score), _own(level.aggregate, settings.aggregate)
+        limits = (settings.budget, Budget.of(level.budget))
+        if aggregate != "mean" and level.expected_gain is None and any(b.min_gain is not None for b in limits):
+            raise LevelError(
+                f"what a window gains cannot be told from the {aggregate} of its uncertainty; use the aggregate mean, or give "
+                f"level {index} an expected_gain."
+            )
         plans.append(
             SparsePlan(
                 index=index,
@@ -108,11 +125,12 @@ def plan_sparse_levels(settings: Settings, image: Tensor) -> tuple[SparsePlan, .
                 halo=_per_axis(level.halo, dims),
                 mode=_own(level.mode, settings.mode),
                 selection=_own(level.selection, settings.selection),
-                score=_own(level.score, settings.score),
-                aggregate=_own(level.aggregate, settings.aggregate),
+                score=score,
+                aggregate=aggregate,
                 merge=_own(level.merge, settings.merge),
                 exploration=_own(level.exploration, settings.exploration),
-                budget=Budget.of(level.budget),
+                budget=limits[1],
+                expected_gain=_own(level.expected_gain, ExpectedGain.at_best(score)),
                 sw_batch_size=_own(level.sw_batch_size, settings.sw_batch_size),
             )
         )

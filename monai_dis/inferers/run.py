@@ -84,7 +84,7 @@ def run_levels(
                 level_image = resample(image, plan.windows.grid)
                 explore = score_windows(lost_detail(level_image, below), None, plan.windows)
         with watch.stage("select"):
-            floor = _floor(settings, plan)
+            floor = plan.lowest_score(settings.budget)
             picks = [
                 select_windows(
                     scores,
@@ -178,11 +178,6 @@ def _limit(settings: Settings, plan: SparsePlan, spent: Spending, cost: WindowCo
     limits = [affordable_windows(settings.budget, spent, cost), affordable_windows(plan.budget, Spending(), cost)]
     known = [n for n in limits if n is not None]
     return min(known) if known else None
-
-
-def _floor(settings: Settings, plan: SparsePlan) -> float | None:
-    floors = [b.min_score for b in (settings.budget, plan.budget) if b.min_score is not None]
-    return max(floors) if floors else None
 
 
 def score_level(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...], gain: Tensor | None = None) -> WindowScores:

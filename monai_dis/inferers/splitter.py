@@ -44,7 +44,7 @@ class DisSplitter(Splitter):
         coarse_network: network of level 0, small image to logits.
         coarse_scale: scale of level 0.
         overlap: share of a window that its neighbour covers, in [0, 1).
-        budget: limits by ``windows``, ``coverage`` and ``min_score``; None for everywhere. One window at least is
+        budget: limits by ``windows``, ``coverage``, ``min_score`` and ``min_gain``; None for everywhere. One window at least is
             yielded, since ``PatchInferer`` makes no answer of none.
         pad_mode: padding, at the end, of images smaller than a window.
         pad_value: value for ``"constant"`` padding.
@@ -80,7 +80,9 @@ class DisSplitter(Splitter):
         super().__init__(patch_size=patch_size, device=device)
         self.budget = Budget.of(budget)
         if self.budget.operations is not None:
-            raise BudgetError("a splitter does not know the refine network; give windows, coverage or min_score.")
+            raise BudgetError(
+                "a splitter does not know the refine network; give windows, coverage, min_score or min_gain."
+            )
         if options.get("exploration"):
             raise LevelError("a splitter chooses by score alone; use IterativeInferer for exploration.")
         self._network = coarse_network
@@ -131,7 +133,8 @@ class DisSplitter(Splitter):
             scores = score_level(self._mosaic, plan, plan.score_grid(self._mosaic.grid_size(0)), gain)
         shared = replace(scores, score=scores.score.max(0, keepdims=True), cells=scores.cells.max(0, keepdims=True))
         limit = affordable_windows(self.budget, Spending(), WindowCost(plan.windows.share))
-        indices, _ = select_windows(shared, 0, limit=limit, min_score=self.budget.min_score, selection=plan.selection)
+        floor = plan.lowest_score(self.budget)
+        indices, _ = select_windows(shared, 0, limit=limit, min_score=floor, selection=plan.selection)
         if len(indices) == 0:
             indices, _ = select_windows(shared, 0, limit=1, selection="ranked")
 

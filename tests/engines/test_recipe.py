@@ -45,6 +45,7 @@ def data(tmp_path: Path) -> Path:
     [
         pytest.param({"overlay": "coarse", "fold": 0}, "coarse_fold0", id="fold"),
         pytest.param({"overlay": "coarse"}, "coarse", id="all-cases"),
+        pytest.param({"overlay": "coarse", "name": "coarse_short", "short": True}, "coarse_short", id="own-name"),
         pytest.param({"overlay": "baseline", "scale": 1}, "baseline", id="full-resolution"),
         pytest.param({"overlay": "baseline", "scale": 4}, "baseline_4", id="quarter"),
     ],
