@@ -266,10 +266,32 @@ def test_evaluate_measures_and_compares(tiny_bundle: Path, photo: Path, tmp_path
     (arm,) = json.loads((tmp_path / "one" / "metrics.json").read_text())["arms"]
     assert arm["name"] == "dis" and arm["summary"]["dice"]["mean"] > 0.9
 
-    compared = ("--budgets", "0.1,0.3", "--scores", "entropy, oracle", "--output", tmp_path / "many")
+    compared = ("--budgets", "0.1,auto", "--scores", "entropy, oracle", "--output", tmp_path / "many")
     assert call(*common, *compared) == 0
     arms = json.loads((tmp_path / "many" / "metrics.json").read_text())["arms"]
-    assert [arm["name"] for arm in arms] == ["coarse", "entropy 0.1", "entropy 0.3", "oracle 0.1", "oracle 0.3"]
+    assert [arm["name"] for arm in arms] == ["coarse", "entropy 0.1", "entropy auto", "oracle 0.1", "oracle auto"]
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("segment", ("photo.png", "--operations", "much"), "neither a share such as 0.1 nor"),
+        ("segment", ("photo.png", "--operations", "-0.1"), "neither a share such as 0.1 nor"),
+        ("evaluate", ("--data", "data", "--budgets", "0.1,much"), "neither a share such as 0.1 nor"),
+        ("evaluate", ("--data", "data", "--budgets", ","), "is not a list of shares"),
+    ],
+)
+def test_a_share_is_a_number_or_auto(
+    command: str, options: tuple[str, ...], words: str, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(command, "--bundle", tiny_bundle, "--output", "out", *options) == 2
+    assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_segment_spends_nothing_on_what_is_certain(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    assert call("segment", photo, "-b", tiny_bundle, "-o", tmp_path / "out", "--operations", "auto") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert 0 < report["images"][0]["windows_refined"] < report["images"][0]["windows_total"]
 
 
 def test_evaluate_refuses_a_score_that_it_does_not_know(
