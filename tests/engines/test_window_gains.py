@@ -1,0 +1,84 @@
+"""What windows gained, counted by hand, and the curve that is fitted to it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from monai_dis.engines.window_gains import WindowGain, fit_expected_gain, window_gains
+from monai_dis.errors import DataError
+from monai_dis.inferers import IterativeInferer
+from monai_dis.networks import TwoStageNet
+
+
+class Constant(nn.Module):
+    """The same logits everywhere."""
+
+    def __init__(self, *logits: float) -> None:
+        super().__init__()
+        self.register_buffer("logits", torch.tensor(logits))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, *spatial)."""
+        shape = (len(x), len(self.logits), *x.shape[2:])
+        return self.logits.reshape(1, -1, *[1] * (x.ndim - 2)).expand(shape).clone()
+
+
+def truth() -> Tensor:
+    """8 x 8 pixels, class 1 in a quarter of the first window of 4 x 4 and in all of the last."""
+    label = torch.zeros(1, 1, 8, 8, dtype=torch.long)
+    label[..., :2, :2] = 1
+    label[..., 4:, 4:] = 1
+    return label
+
+
+def gains_of(network: TwoStageNet, label: Tensor, **options: str) -> list[float]:
+    inferer = IterativeInferer(4, 4, 0, levels=[2, 1], mode="constant", merge="replace", selection="ranked", **options)
+    gains = window_gains(inferer.run(torch.zeros(1, 1, 8, 8), network), label)
+    assert [g.level for g in gains] == [1] * 4
+    return [g.gain for g in gains]
+
+
+def test_gain_of_one_class() -> None:
+    """From one half everywhere to foreground everywhere: the share of foreground less the share of background, halved."""
+    network = TwoStageNet(Constant(0.0), Constant(200.0))
+    assert gains_of(network, truth()) == pytest.approx([0.5 * (0.25 - 0.75), -0.5, -0.5, 0.5])
+
+
+def test_gain_of_exclusive_classes() -> None:
+    network = TwoStageNet(Constant(0.0, 0.0), Constant(0.0, 200.0))
+    assert gains_of(network, truth()) == pytest.approx([0.5 * (0.25 - 0.75), -0.5, -0.5, 0.5])
+
+
+def test_gain_of_overlapping_classes() -> None:
+    """Both classes are foreground in the last window; the second class alone is refined, to foreground."""
+    network = TwoStageNet(Constant(0.0, 0.0), Constant(0.0, 200.0))
+    label = truth().expand(1, 2, 8, 8).clone()
+    label[:, 0] = 0
+    assert gains_of(network, label, activation="sigmoid") == pytest.approx([0.5 * (0.25 - 0.75), -0.5, -0.5, 0.5])
+
+
+def test_the_fitted_curve_is_the_isotonic_one() -> None:
+    """Scores .2 and .3 gain 3 and 1: what never falls gives both the mean."""
+    gains = [WindowGain(0, 1, s, g) for s, g in ((0.1, 0.0), (0.2, 0.03), (0.3, 0.01), (0.4, 0.05))]
+    curve = fit_expected_gain(gains)
+    assert list(curve.scores) == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert list(curve.gains) == pytest.approx([0.0, 0.02, 0.02, 0.05])
+
+
+def test_equal_scores_count_together() -> None:
+    gains = [WindowGain(0, 1, s, g) for s, g in ((0.5, 0.0), (0.5, 0.02), (0.7, 0.03))]
+    assert list(fit_expected_gain(gains).gains) == pytest.approx([0.01, 0.03])
+
+
+def test_many_windows_make_a_short_curve() -> None:
+    gains = [WindowGain(0, 1, i / 1000, i / 5000) for i in range(1000)]
+    curve = fit_expected_gain(gains, points=5)
+    assert len(curve.scores) == 5
+    assert curve.of(0.3217) == pytest.approx(0.3217 / 5, abs=1e-3)
+
+
+def test_nothing_to_fit_is_said() -> None:
+    with pytest.raises(DataError, match="there are none, so give a larger budget"):
+        fit_expected_gain([])
