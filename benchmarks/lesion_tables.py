@@ -94,6 +94,24 @@ def scores_table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def front_sentence(results: Mapping[str, Any]) -> str:
+    """What the front page says of cost and quality."""
+    arms = {arm["name"]: arm for arm in results["arms"]}
+    share = 0.1
+    ours, rival = arms[ours_name(share)], arms[RIVAL]
+
+    def cost(arm: Mapping[str, Any]) -> str:
+        return f"{arm['operations'] / 1e9:.1f} billion multiply-accumulates, {arm['seconds_per_image']:.1f} s from file to files"
+
+    return (
+        f"On {ours['images']} validation photographs, with {results['timing']['threads']} CPU cores, this takes {cost(ours)} and "
+        f"{ours['peak_memory_bytes'] / 1e9:.1f} GB, for a mean area under the precision-recall curve of "
+        f"{ours['mean']['average_precision']:.3f}. Looking everywhere at full resolution, with a network of the same family in a "
+        f"sliding window, takes {cost(rival)} and {rival['peak_memory_bytes'] / 1e9:.1f} GB, for "
+        f"{rival['mean']['average_precision']:.3f}."
+    )
+
+
 def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 

@@ -7,7 +7,8 @@
 DATA is the data set, WORK the folder in which the stages were trained (the ``baseline`` stages are the rivals), OUT a folder for
 figures. ``measure`` takes the measures of `LesionEvaluation` on the validation images; a group that is there already is left, and
 groups may run side by side. ``time`` goes from file to file in a fresh process for each arm, one after the other, and reads its
-resident memory. ``write`` makes ``docs/results.json``, ``docs/curve.png``, ``docs/froc.png`` and the tables of ``docs/README.md``.
+resident memory. ``write`` makes ``docs/results.json``, ``docs/curve.png``, ``docs/froc.png``, the tables of ``docs/README.md``
+and the figures of the front page.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from lesion_tables import (
     SCORES,
     UNIFORM_SCALES,
     draw,
+    front_sentence,
     ours_name,
     results_table,
     rival_name,
@@ -223,6 +225,9 @@ def _write(bundle: Any, options: argparse.Namespace) -> None:
     for mark, table in (("results", results_table(results)), ("scores", scores_table(results))):
         write_marked(docs / "README.md", mark, table)
         print(table, end="\n\n")
+    front = bundle.folder.parents[1] / "README.md"
+    if front.is_file() and "<!-- lesions -->" in front.read_text(encoding="utf-8"):
+        write_marked(front, "lesions", front_sentence(results))
     draw(docs / "curve.png", results)
     if (options.output / "shown" / "froc.png").is_file():
         shutil.copyfile(options.output / "shown" / "froc.png", docs / "froc.png")

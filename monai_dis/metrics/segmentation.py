@@ -8,6 +8,7 @@ precision, recall         1                     0                               
 accuracy                  1                     share of agreeing pixels        share of agreeing pixels
 hd95                      0                     nan (there is no distance)      95th percentile, symmetric
 surface_dice              1                     0                               share of surface in tolerance
+volume_error              0                     nan without truth, else -1      share of the true volume, signed
 ========================  ====================  ==============================  =============================
 """
 
@@ -33,7 +34,7 @@ from monai_dis.metrics.channels import plain_channels
 __all__ = ["METRICS", "mean_metrics", "overlapping_metrics", "segmentation_metrics"]
 
 #: Names of the metrics, in the order of a table's columns.
-METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "surface_dice")
+METRICS = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "surface_dice", "volume_error")
 
 _PERCENTILE = 95
 
@@ -58,8 +59,8 @@ def segmentation_metrics(
         tolerance: distance that surface Dice forgives, in the unit of ``spacing``.
 
     Returns:
-        every name of :data:`METRICS` as the mean over the foreground classes (``hd95`` over those where it is defined,
-        nan when there is none) and, for more than one foreground class, ``<name>_<class index>`` of each.
+        every name of :data:`METRICS` as the mean over the foreground classes (``hd95`` and ``volume_error`` over those where
+        they are defined, nan when there is none) and, for more than one foreground class, ``<name>_<class index>`` of each.
 
     Raises:
         ValueError: when the shapes differ, ``num_classes`` is below 2 or a class index is not below it.
@@ -153,7 +154,8 @@ def _class_metrics(
         # MONAI's answers differ from metric to metric here (0, 1, nan or inf, and a warning).
         same = float(has_pred == has_truth)
         values = dict.fromkeys(METRICS, same)
-        return {**values, "accuracy": accuracy, "hd95": 0.0 if same else nan}
+        volume_error = 0.0 if same else -1.0 if has_truth else nan
+        return {**values, "accuracy": accuracy, "hd95": 0.0 if same else nan, "volume_error": volume_error}
     y_pred, y = pred[None, None].float(), truth[None, None].float()
     confusion = get_confusion_matrix(y_pred, y)
     distances = list(spacing) if spacing is not None else None
@@ -170,4 +172,5 @@ def _class_metrics(
         "accuracy": accuracy,
         "hd95": float(hd95),
         "surface_dice": float(surface_dice),
+        "volume_error": float(pred.sum() / truth.sum()) - 1.0,
     }

@@ -35,7 +35,16 @@ SHIFTED = {"dice": 16 / 32, "iou": 8 / 24, "precision": 0.5, "recall": 0.5, "acc
 # A square's edge is 12 pixels. Of the prediction's, (2, 4), (5, 4) lie on the truth's edge; (2, 5), (5, 5) too; (3,
 # 4), (4, 4) are 1 from it; column 7 (4 pixels) is 2 away, (2, 6), (5, 6) 1 away. All are within 2, none of column 7
 # within 1. By symmetry the truth's: 8 of 12 within 1.
-ALL_GOOD = {"dice": 1.0, "iou": 1.0, "precision": 1.0, "recall": 1.0, "accuracy": 1.0, "hd95": 0.0, "surface_dice": 1.0}
+ALL_GOOD = {
+    "dice": 1.0,
+    "iou": 1.0,
+    "precision": 1.0,
+    "recall": 1.0,
+    "accuracy": 1.0,
+    "hd95": 0.0,
+    "surface_dice": 1.0,
+    "volume_error": 0.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -47,14 +56,14 @@ ALL_GOOD = {"dice": 1.0, "iou": 1.0, "precision": 1.0, "recall": 1.0, "accuracy"
             EMPTY,
             TRUTH,
             2.0,
-            {**dict.fromkeys(METRICS, 0.0), "accuracy": 80 / 96, "hd95": math.nan},
+            {**dict.fromkeys(METRICS, 0.0), "accuracy": 80 / 96, "hd95": math.nan, "volume_error": -1.0},
             id="nothing-found",
         ),
         pytest.param(
             TRUTH,
             EMPTY,
             2.0,
-            {**dict.fromkeys(METRICS, 0.0), "accuracy": 80 / 96, "hd95": math.nan},
+            {**dict.fromkeys(METRICS, 0.0), "accuracy": 80 / 96, "hd95": math.nan, "volume_error": math.nan},
             id="nothing-there",
         ),
         pytest.param(_square(2, 4), TRUTH, 2.0, {**SHIFTED, "hd95": 2.0, "surface_dice": 1.0}, id="shifted-by-two"),
@@ -140,6 +149,13 @@ def test_mean_over_images_leaves_out_what_is_undefined() -> None:
     assert (mean["dice"], mean["hd95"]) == (0.75, 2.0)
     assert math.isnan(mean["x"])
     assert mean_metrics([]) == {}
+
+
+@pytest.mark.parametrize(("rows", "error"), [(2, -0.5), (4, 0.0), (5, 0.25)])
+def test_volume_error_is_signed_and_a_share_of_the_truth(rows: int, error: float) -> None:
+    pred = torch.zeros_like(TRUTH)
+    pred[2 : 2 + rows, 2:6] = 1
+    assert segmentation_metrics(pred, TRUTH, 2)["volume_error"] == error
 
 
 def test_thin_structures_of_a_large_image_are_measured_whole() -> None:
