@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from monai_dis.reports.palette import Color, class_color, level_color
 
-__all__ = ["Outline", "draw_overlay"]
+__all__ = ["Outline", "draw_overlay", "to_rgb"]
 
 _TINT = 0.45
 _MARGIN = 6
@@ -62,7 +62,7 @@ def draw_overlay(
     zoom = min(max_side / max(tall, width), max(1.0, min_side / max(tall, width)))
     size = (max(1, round(width * zoom)), max(1, round(tall * zoom)))
 
-    base = Image.fromarray(_to_rgb(image)).resize(size, Image.Resampling.BOX if zoom < 1 else Image.Resampling.BILINEAR)
+    base = Image.fromarray(to_rgb(image)).resize(size, Image.Resampling.BOX if zoom < 1 else Image.Resampling.BILINEAR)
     canvas = np.asarray(base, dtype=np.float32)
     present = [int(c) for c in np.flatnonzero(np.bincount(labels.ravel())) if c > 0]
     for index in present:
@@ -77,7 +77,8 @@ def draw_overlay(
     return _with_legend(picture, _legend(present, windows, class_names or {}))
 
 
-def _to_rgb(image: NDArray[np.generic]) -> NDArray[np.uint8]:
+def to_rgb(image: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """(H, W) of any numeric type between its 0.5th and 99.5th percentile, or (H, W, 3), as (H, W, 3) of uint8."""
     if image.ndim == 3 and image.dtype == np.uint8:
         return np.ascontiguousarray(image[..., :3])
     values = np.asarray(image, dtype=np.float32)

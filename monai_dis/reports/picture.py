@@ -15,7 +15,7 @@ from PIL import Image
 
 from monai_dis.reports.overlay import Outline, draw_overlay
 
-__all__ = ["WindowBox", "result_picture"]
+__all__ = ["FloatArray", "Plane", "WindowBox", "colours_of", "display_axes", "plane_of", "result_picture"]
 
 FloatArray = NDArray[np.float64]
 
@@ -62,12 +62,12 @@ def result_picture(
     if labels.ndim == 2:
         outlines = [Outline(box.level, _polygon(box.corners)) for box in boxes]
         return draw_overlay(
-            _colours(image), labels.T, outlines, class_names=class_names, max_side=max_side, min_side=min_side
+            colours_of(image), labels.T, outlines, class_names=class_names, max_side=max_side, min_side=min_side
         )
     return _slice_picture(image, labels, boxes, affine, class_names, max_side, min_side)
 
 
-def _colours(image: NDArray[np.generic]) -> NDArray[np.generic]:
+def colours_of(image: NDArray[np.generic]) -> NDArray[np.generic]:
     """(C, W, H) to (H, W, 3) of uint8 where it is a colour photograph, else (H, W)."""
     if image.shape[0] >= 3 and image.min() >= 0 and image.max() <= 255:
         return np.ascontiguousarray(image[:3].transpose(2, 1, 0).astype(np.uint8))
@@ -88,38 +88,51 @@ def _slice_picture(
     max_side: int,
     min_side: int,
 ) -> Image.Image:
-    world = affine[:3, :3]
-    spacing = np.maximum(np.linalg.norm(world, axis=0), 1e-6)
-    column_axis, row_axis, slice_axis = _display_axes(world / spacing)
+    slice_axis = display_axes(affine)[2]
     bounds = [(box.level, box.corners.min(axis=0), box.corners.max(axis=0)) for box in boxes]
     index = _telling_slice(labels, [(low[slice_axis], high[slice_axis]) for _, low, high in bounds], slice_axis)
-
-    flips = {axis: bool(world[world_axis, axis] > 0) for world_axis, axis in enumerate((column_axis, row_axis))}
-    plane = _Plane(column_axis, row_axis, slice_axis, index, flips, labels.shape)
+    plane = plane_of(affine, labels.shape, index)
     outlines = [
         Outline(level, plane.polygon(low, high))
         for level, low, high in bounds
         if low[slice_axis] <= index <= high[slice_axis]
     ]
-    aspect = float(spacing[row_axis] / spacing[column_axis])
     return draw_overlay(
         plane.cut(image[0]),
         plane.cut(labels),
         outlines,
         class_names=class_names,
-        pixel_aspect=aspect,
+        pixel_aspect=plane.pixel_aspect,
         max_side=max_side,
         min_side=min_side,
     )
 
 
-def _display_axes(directions: FloatArray) -> tuple[int, int, int]:
+def display_axes(affine: FloatArray) -> tuple[int, int, int]:
     """Array axes nearest to left-right, front-back and foot-head."""
+    world = affine[:3, :3]
+    directions = world / np.maximum(np.linalg.norm(world, axis=0), 1e-6)
     best = max(
         itertools.permutations(range(3)),
         key=lambda order: sum(abs(directions[k, axis]) for k, axis in enumerate(order)),
     )
     return best[0], best[1], best[2]
+
+
+def plane_of(affine: FloatArray, shape: Sequence[int], index: int) -> Plane:
+    """The axial slice of a number, anterior up and the patient's right on the left.
+
+    Args:
+        affine: (4, 4) voxel-to-world matrix, RAS millimetres.
+        shape: of the volume.
+        index: slice along the axis nearest to foot-head.
+    """
+    column_axis, row_axis, slice_axis = display_axes(affine)
+    world = affine[:3, :3]
+    flips = {axis: bool(world[world_axis, axis] > 0) for world_axis, axis in enumerate((column_axis, row_axis))}
+    spacing = np.maximum(np.linalg.norm(world, axis=0), 1e-6)
+    aspect = float(spacing[row_axis] / spacing[column_axis])
+    return Plane(column_axis, row_axis, slice_axis, index, flips, shape, aspect)
 
 
 def _telling_slice(labels: NDArray[np.generic], spans: Sequence[tuple[float, float]], axis: int) -> int:
@@ -133,7 +146,7 @@ def _telling_slice(labels: NDArray[np.generic], spans: Sequence[tuple[float, flo
     return int(order[0])
 
 
-class _Plane:
+class Plane:
     """One slice of a volume in display orientation."""
 
     def __init__(
@@ -144,7 +157,9 @@ class _Plane:
         index: int,
         flips: Mapping[int, bool],
         shape: Sequence[int],
+        pixel_aspect: float,
     ) -> None:
+        self.pixel_aspect = pixel_aspect
         self.column_axis, self.row_axis, self.slice_axis, self.index = column_axis, row_axis, slice_axis, index
         self.flips, self.shape = flips, shape
 
