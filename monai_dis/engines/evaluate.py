@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from monai_dis.bundle.weights import weights_digest
 from monai_dis.data import LoadLabeld, read_dataset
+from monai_dis.engines.case_pictures import CasePictures
 from monai_dis.engines.device import pick_device
 from monai_dis.engines.modes import make_runner, run_budget
 from monai_dis.engines.output_folder import prepare_folder
@@ -24,12 +26,13 @@ from monai_dis.engines.tables import write_csv, write_json
 from monai_dis.errors import DataError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.inferers.grid import spacing_mm_of
-from monai_dis.metrics import overlapping_metrics, segmentation_metrics
+from monai_dis.metrics import compare_paired, overlapping_metrics, segmentation_metrics
 
 __all__ = ["Evaluation"]
 
 logger = logging.getLogger(__name__)
 
+PAIRED = ("dice", "surface_dice", "hd95")
 COSTS = (
     "windows_refined",
     "windows_total",
@@ -51,7 +54,8 @@ class Evaluation:
         preprocessing: as for `Segmenter`.
         postprocessing: as for `Segmenter`.
         data: folder of a data set, or a list of mappings with ``image`` and ``label`` (files) and perhaps ``name``.
-        output_dir: folder for ``metrics.csv``, ``metrics.json`` and, with ``budgets``, ``curve.png``; made when missing.
+        output_dir: folder for ``metrics.csv``, ``metrics.json``, ``report.html`` with ``pictures`` and, with ``budgets``,
+            ``curve.png``; made when missing.
         dataset_name: layout of the folder, such as ``"ph2"`` or ``"folder"``.
         split: ``"val"``, ``"train"`` or ``"all"``.
         mode: ``"dis"``, ``"sliding-window"`` or ``"coarse"``.
@@ -143,6 +147,8 @@ class Evaluation:
             OutputError: when the output folder cannot be written.
         """
         folder = prepare_folder(self.output_dir)
+        names = list(self.arms)
+        self._pictures = CasePictures(folder, names[0], names[-1])
         rows: list[Row] = []
         total = len(self.cases) * len(self.arms)
         for name, predictor in self.arms.items():
@@ -185,6 +191,7 @@ class Evaluation:
             prediction = predictor(Path(str(case["image"])))
             label = torch.as_tensor(self._read_label(dict(case.items()))["label"])
             row.update(self._metrics(prediction, label, name))
+            self._pictures.see(arm, name, prediction, label)
             figures = prediction.statistics
             row.update({key: figures[key] for key in COSTS if key in figures and key != "seconds"})
             row["seconds"] = round(sum(prediction.watch.seconds.values()), 6)
@@ -235,7 +242,20 @@ class Evaluation:
                 }
             )
         self._compare(arms)
-        return {"settings": self.settings, "arms": arms, "rows": list(rows)}
+        self._pair(arms, rows)
+        names = {str(index): name for index, name in self.label_names.items()}
+        return {"settings": self.settings, "label_names": names, "arms": arms, "rows": list(rows)}
+
+    def _pair(self, arms: Sequence[dict[str, Any]], rows: Sequence[Row]) -> None:
+        """Compare each arm with the first, image by image."""
+        values = {(row["arm"], row["name"]): row for row in rows if not row.get("error")}
+        first = arms[0]["name"]
+        for arm in arms[1:]:
+            both = [n for a, n in values if a == first and (arm["name"], n) in values]
+            if both:
+                sides = [[values[name, n] for n in both] for name in (first, arm["name"])]
+                measures = {m: asdict(compare_paired(*[[r[m] for r in side] for side in sides])) for m in PAIRED}
+                arm["against"] = {"arm": first, "measures": measures}
 
     def _compare(self, arms: Sequence[dict[str, Any]]) -> None:
         """Say of each score's arm which share of the oracle's gain in Dice it captures at its budget."""
@@ -246,11 +266,14 @@ class Evaluation:
                 arm["share_of_oracle_gain"] = share_of_oracle(dice[arm["name"]], dice["coarse"], oracle)
 
     def _write(self, folder: Path, rows: Sequence[Row], results: Mapping[str, Any]) -> None:
+        from monai_dis.reports.evaluation_page import write_evaluation_page
+
         try:
             write_csv(folder / "metrics.csv", rows)
             write_json(folder / "metrics.json", results)
             if len(self.arms) > 1:
                 self._draw(folder / "curve.png", results)
+            write_evaluation_page(results, folder, self._pictures.written)
         except OSError as error:
             raise OutputError(f"the results cannot be written to {folder} ({error.strerror or error}).") from error
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from monai_dis.data.atomic import atomic_path
 
-__all__ = ["PAGE_NAME", "write_page"]
+__all__ = ["PAGE_NAME", "embedded_picture", "page_head", "write_page"]
 
 PAGE_NAME = "report.html"
 _THUMBNAIL = 720  # pixels, the longer side of an embedded picture
@@ -46,10 +46,7 @@ def write_page(report: Mapping[str, Any], folder: Path, title: str = "Segmentati
     """
     summary, images = report["summary"], report["images"]
     parts = [
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>{html.escape(title)}</h1>",
+        page_head(title),
         _table(_summary_rows(summary, report.get("settings", {}))),
     ]
     for number, entry in enumerate(images):
@@ -58,6 +55,15 @@ def write_page(report: Mapping[str, Any], folder: Path, title: str = "Segmentati
     with atomic_path(folder / PAGE_NAME) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
     return folder / PAGE_NAME
+
+
+def page_head(title: str) -> str:
+    """The beginning of a page, up to its heading."""
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
+    )
 
 
 def _summary_rows(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -90,7 +96,9 @@ def _section(entry: Mapping[str, Any], folder: Path, *, embed: bool) -> str:
         *((f"{stage} (s)", f"{seconds:.3f}") for stage, seconds in entry["seconds"].items()),
     ]
     overlay = folder / Path(entry["overlay"]).name
-    picture = f"<a href='{html.escape(overlay.name)}'>{_picture(overlay) if embed else html.escape(overlay.name)}</a>"
+    picture = (
+        f"<a href='{html.escape(overlay.name)}'>{embedded_picture(overlay) if embed else html.escape(overlay.name)}</a>"
+    )
     return f"<section><div>{picture}</div><div><h2>{name}</h2>{_table(rows, escape=False)}</div></section>"
 
 
@@ -99,13 +107,14 @@ def _link(path: str) -> str:
     return f"<a href='{name}'>{name}</a>"
 
 
-def _picture(path: Path) -> str:
+def embedded_picture(path: Path, side: int = _THUMBNAIL) -> str:
+    """An ``img`` element that holds the picture, shrunk to ``side`` pixels."""
     try:
         with Image.open(path) as image:
             small = image.convert("RGB")
     except OSError:
         return html.escape(path.name)
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=88)
     data = base64.b64encode(buffer.getvalue()).decode()

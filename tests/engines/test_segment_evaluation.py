@@ -100,6 +100,25 @@ def test_budgets_give_an_arm_each_and_a_curve(tiny_bundle: Path, data: Path, tmp
     assert (tmp_path / "out" / "curve.png").is_file()
 
 
+def test_arms_are_compared_image_by_image_and_shown(tiny_bundle: Path, data: Path, tmp_path: Path) -> None:
+    results = evaluate(tiny_bundle, data, tmp_path / "out", budgets=[0.0, 2.0])
+    first, last = results["arms"]
+    assert "against" not in first
+    dice = {row["name"]: row["dice"] for row in results["rows"] if row["arm"] == "dis 0"}
+    later = {row["name"]: row["dice"] for row in results["rows"] if row["arm"] == "dis 2"}
+    compared = last["against"]["measures"]["dice"]
+    assert last["against"]["arm"] == "dis 0" and compared["images"] == 2
+    assert compared["difference"] == pytest.approx(sum(later[name] - dice[name] for name in dice) / 2)
+    assert compared["better"] == sum(later[name] > dice[name] for name in dice)
+
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"{compared['difference']:+.4f}" in page and f"{last['summary']['dice']['mean']:.4f}" in page
+    assert page.count("data:image/jpeg;base64,") == 3  # the curve and a picture of each case
+    for name in ("half", "same"):
+        with Image.open(tmp_path / "out" / "pictures" / f"{name}.png") as picture:
+            assert picture.width == 3 * 480 + 2 * 4
+
+
 def test_a_split_takes_its_own_cases(tiny_bundle: Path, data: Path, tmp_path: Path) -> None:
     (data / "splits.json").write_text(json.dumps({"train": ["same"], "val": ["half"]}))
     names = {
