@@ -13,13 +13,14 @@ import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
+from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.gather import pad_image
 from monai_dis.inferers.grid import resample, spatial
-from monai_dis.inferers.level import Level
+from monai_dis.inferers.merge import importance_map
 from monai_dis.inferers.operations import count_operations, fitting_multiple
 from monai_dis.inferers.outputs import OutputForm, flatten_outputs
-from monai_dis.inferers.plan import Settings
-from monai_dis.inferers.windows import full_roi, window_grid
+from monai_dis.inferers.plan import Settings, dense_windows
+from monai_dis.inferers.windows import WindowGrid
 
 __all__ = ["CoarsePass", "coarse_pass"]
 
@@ -33,12 +34,14 @@ class CoarsePass:
         form: the form in which the network answers.
         calls: number of network calls.
         operations: counts what the pass cost, for the whole batch, when it is called.
+        footprint: its windows, where it ran in windows.
     """
 
     outputs: list[Tensor]
     form: OutputForm
     calls: int
     operations: Callable[[], int]
+    footprint: Footprint | None = None
 
 
 def coarse_pass(
@@ -59,23 +62,22 @@ def coarse_pass(
         args: further arguments of the network.
         kwargs: further keyword arguments of the network.
     """
-    level = settings.levels[0]
     small = resample(image, grid)
-    if level.roi_size is not None:
-        return _in_windows(small, network, level, settings, args, kwargs)
-    return _in_one_pass(small, network, level, settings, args, kwargs)
+    windows = dense_windows(settings, grid)
+    if windows is not None:
+        return _in_windows(small, windows, network, settings, args, kwargs)
+    return _in_one_pass(small, network, settings, args, kwargs)
 
 
 def _in_one_pass(
     small: Tensor,
     network: Callable[..., Any],
-    level: Level,
     settings: Settings,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> CoarsePass:
     here = small.to(settings.sw_device or small.device)
-    multiple = level.divisible or fitting_multiple(network, here, *args, **kwargs)
+    multiple = settings.levels[0].divisible or fitting_multiple(network, here, *args, **kwargs)
     missing = [-n % multiple for n in here.shape[2:]]
     before = [m // 2 for m in missing]
     after = [m - b for m, b in zip(missing, before, strict=True)]
@@ -90,15 +92,15 @@ def _in_one_pass(
 
 def _in_windows(
     small: Tensor,
+    windows: WindowGrid,
     network: Callable[..., Any],
-    level: Level,
     settings: Settings,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> CoarsePass:
-    grid = tuple(small.shape[2:])
-    roi = full_roi(settings.roi_size if level.roi_size is None else level.roi_size, grid)
+    level, roi = settings.levels[0], windows.roi
     overlap = settings.overlap if level.overlap is None else level.overlap
+    mode = level.mode or settings.mode
     calls, forms = 0, []
 
     def predictor(window: Tensor) -> Any:
@@ -114,7 +116,7 @@ def _in_windows(
         level.sw_batch_size or settings.sw_batch_size,
         predictor,
         overlap=overlap,
-        mode=level.mode or settings.mode,
+        mode=mode,
         sigma_scale=settings.sigma_scale,
         padding_mode=settings.padding_mode,
         cval=settings.cval,
@@ -122,7 +124,14 @@ def _in_windows(
         device=settings.device,
         progress=settings.progress,
     )
-    outputs, _ = flatten_outputs(answer, small.shape[0], grid, "coarse network")
-    windows = len(window_grid(grid, roi, overlap)) * small.shape[0]
+    outputs, _ = flatten_outputs(answer, small.shape[0], windows.grid, "coarse network")
+    count = len(windows) * small.shape[0]
     one = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(1, small.shape[1], *roi)
-    return CoarsePass(outputs, forms[0], calls, lambda: windows * count_operations(network, [one], *args, **kwargs))
+    importance = importance_map(roi, mode, settings.sigma_scale, dtype=outputs[0].dtype, device=outputs[0].device)
+    return CoarsePass(
+        outputs,
+        forms[0],
+        calls,
+        lambda: count * count_operations(network, [one], *args, **kwargs),
+        Footprint(windows.corners, importance),
+    )

@@ -66,8 +66,8 @@ class IterativeInferer(Inferer):
             for overlapping classes.
         score: ``"entropy"``, ``"margin"``, ``"least_confidence"``, ``"poster"``, or ``"gain"`` where the network has a scorer.
         aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over a window.
-        selection: ``"coverage"`` or ``"ranked"``.
-        merge: ``"blend"``, ``"replace"`` or ``"entropy"``.
+        selection: ``"coverage"``, ``"ranked"`` or ``"depth"``.
+        merge: ``"blend"``, ``"replace"``, ``"entropy"`` or ``"average"``.
         exploration: share of each level's windows that go by lost detail instead of the score, see `Level`.
         output: ``"logits"``, or ``"labels"``, which are composed slab by slab, so that ``C`` x full resolution never exists.
 

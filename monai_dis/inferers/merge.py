@@ -94,16 +94,20 @@ def average_windows(
     return total / torch.where(weight > 0, weight, torch.ones_like(weight)), weight
 
 
-def merge_below(base: Tensor, refined: Tensor, weight: Tensor, method: str, activation: str) -> Tensor:
+def merge_below(
+    base: Tensor, refined: Tensor, weight: Tensor, method: str, activation: str, weight_below: Tensor | None = None
+) -> Tensor:
     """Merge the windows' mean with the answer of the level below.
 
     Args:
         base: (B, C, *region) logits of the level below on this grid.
         refined: (B, C, *region) mean of the windows.
         weight: (B, 1, *region): for ``"entropy"`` and ``"replace"`` positive where a window lies, for ``"blend"`` the
-            fade.
-        method: ``"replace"``, ``"blend"`` or ``"entropy"`` (weights are one minus the entropy of each answer).
+            fade, for ``"average"`` the summed weight of the windows.
+        method: ``"replace"``, ``"blend"``, ``"entropy"`` (weights are one minus the entropy of each answer) or
+            ``"average"`` (weights are those of the windows behind each answer).
         activation: how logits become probabilities, for ``"entropy"``.
+        weight_below: (1, 1, *region) summed weight of the windows of the level below, positive, for ``"average"``.
 
     Returns:
         (B, C, *region); exactly ``base`` where the weight is 0, exactly ``refined`` where it is 1.
@@ -114,6 +118,10 @@ def merge_below(base: Tensor, refined: Tensor, weight: Tensor, method: str, acti
         sure_below = 1 - uncertainty(base, activation=activation) + 1e-6
         sure_window = 1 - uncertainty(refined, activation=activation) + 1e-6
         weight = torch.where(weight > 0, sure_window / (sure_window + sure_below), torch.zeros_like(sure_window))
+    if method == "average":
+        assert weight_below is not None
+        # Windows that were added last join the average as if all had run in one go.
+        weight = weight / (weight + weight_below)
     step = (refined - base) * weight
     return torch.where(weight >= 1, refined, torch.where(weight > 0, base + step, base))
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from monai_dis.errors import LevelError
+from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.grid import Region, resample_part, slabs, source_region, spatial
 from monai_dis.inferers.merge import (
     Placed,
@@ -41,7 +42,7 @@ class Layer:
     Args:
         grid: spatial size of the level's grid.
         roi: window size in voxels of that grid.
-        merge: ``"replace"``, ``"blend"`` or ``"entropy"``, see `monai_dis.inferers.merge.merge_below`.
+        merge: ``"replace"``, ``"blend"``, ``"entropy"`` or ``"average"`` (on a footprint), see `monai_dis.inferers.merge.merge_below`.
         importance: (*roi) weights of the average where windows overlap; constant when not given.
     """
 
@@ -78,6 +79,7 @@ class Mosaic:
         size: spatial size of the images.
         activation: ``"softmax"`` or ``"sigmoid"``, for labels and for merging by entropy.
         layers: the sparse levels, coarse to fine, without windows at first.
+        footprint: the windows of level 0, where it ran in windows; a layer above may then be averaged with it.
 
     Example:
         >>> mosaic = Mosaic(torch.zeros(1, 1, 2, 2), (4, 4), "sigmoid", [Layer((4, 4), (2, 2), "replace")])
@@ -86,11 +88,19 @@ class Mosaic:
         [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
     """
 
-    def __init__(self, coarse: Tensor, size: Sequence[int], activation: str, layers: Sequence[Layer] = ()) -> None:
+    def __init__(
+        self,
+        coarse: Tensor,
+        size: Sequence[int],
+        activation: str,
+        layers: Sequence[Layer] = (),
+        footprint: Footprint | None = None,
+    ) -> None:
         self.coarse = coarse
         self.size = tuple(int(s) for s in size)
         self.activation = activation
         self.layers = list(layers)
+        self.footprint = footprint
 
     @property
     def channels(self) -> int:
@@ -235,7 +245,11 @@ class Mosaic:
         refined, weight = average_windows(layer.touching(start, stop, image), self._importance(layer), base, start)
         if layer.merge == "blend":
             weight = self._fade(level, tile, image)
-        return merge_below(base, refined, weight, layer.merge, self.activation)
+        below = None
+        if layer.merge == "average":
+            assert self.footprint is not None
+            below = self.footprint.weight(start, base)
+        return merge_below(base, refined, weight, layer.merge, self.activation, below)
 
     def _importance(self, layer: Layer) -> Tensor:
         if layer.importance is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from monai_dis.inferers.budget import Budget
 from monai_dis.inferers.level import Level
 from monai_dis.inferers.windows import WindowGrid, full_roi, window_grid
 
-__all__ = ["Settings", "SparsePlan", "plan_sparse_levels"]
+__all__ = ["Settings", "SparsePlan", "dense_windows", "plan_sparse_levels"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class SparsePlan:
         exploration: share of them that go by lost detail.
         budget: limit of this level alone.
         sw_batch_size: windows per call.
+        done: candidates that level 0 ran already, where this level is averaged with it.
     """
 
     index: int
@@ -71,6 +73,12 @@ class SparsePlan:
     exploration: float
     budget: Budget
     sw_batch_size: int
+    done: tuple[int, ...] = ()
+
+    @property
+    def cell_parts(self) -> int:
+        """How finely a window is cut for its selection, see `monai_dis.inferers.score.cell_layout`."""
+        return 8 if self.selection == "depth" else 1
 
     @property
     def read_size(self) -> tuple[int, ...]:
@@ -87,6 +95,14 @@ class SparsePlan:
         return tuple(min(g, factor * b) for g, b in zip(self.windows.grid, below, strict=True))
 
 
+def dense_windows(settings: Settings, grid: Sequence[int]) -> WindowGrid | None:
+    """The windows of level 0 on its grid; None where it is one pass."""
+    level = settings.levels[0]
+    if level.roi_size is None:
+        return None
+    return window_grid(grid, full_roi(level.roi_size, grid), _own(level.overlap, settings.overlap))
+
+
 def plan_sparse_levels(settings: Settings, image: Tensor) -> tuple[SparsePlan, ...]:
     """Resolve the sparse levels for an image (B, Ci, *spatial).
 
@@ -95,16 +111,24 @@ def plan_sparse_levels(settings: Settings, image: Tensor) -> tuple[SparsePlan, .
     """
     dims = image.ndim - 2
     below = settings.levels[0].grid_of(image)
-    plans = []
+    dense = dense_windows(settings, below)
+    plans: list[SparsePlan] = []
     for index, level in enumerate(settings.levels[1:], start=1):
         grid = level.grid_of(image)
         if any(g < b for g, b in zip(grid, below, strict=True)):
             raise LevelError(f"levels go from coarse to fine, but level {index} has grid {grid} after {below}.")
         roi = full_roi(_own(level.roi_size, settings.roi_size), grid)
+        windows = window_grid(grid, roi, _own(level.overlap, settings.overlap))
+        averaged = _own(level.merge, settings.merge) == "average"
+        if averaged and (index > 1 or dense is None or dense.grid != grid):
+            raise LevelError(
+                f"level {index} is to be averaged with the level below, which must be level 0 in windows (with a roi_size "
+                "of its own) on the same grid; choose another merge, or give level 0 the same scale and a roi_size."
+            )
         plans.append(
             SparsePlan(
                 index=index,
-                windows=window_grid(grid, roi, _own(level.overlap, settings.overlap)),
+                windows=windows,
                 halo=_per_axis(level.halo, dims),
                 mode=_own(level.mode, settings.mode),
                 selection=_own(level.selection, settings.selection),
@@ -114,10 +138,24 @@ def plan_sparse_levels(settings: Settings, image: Tensor) -> tuple[SparsePlan, .
                 exploration=_own(level.exploration, settings.exploration),
                 budget=Budget.of(level.budget),
                 sw_batch_size=_own(level.sw_batch_size, settings.sw_batch_size),
+                done=_common(windows, dense) if averaged and dense is not None else (),
             )
         )
+        if plans[-1].selection == "depth" and (plans[-1].score == "poster" or plans[-1].aggregate == "max"):
+            raise LevelError(
+                "selection 'depth' adds up the uncertainty of voxels, so it goes neither with score 'poster' nor with "
+                "aggregate 'max'; use the score 'entropy' and the aggregate 'mean'."
+            )
         below = grid
     return tuple(plans)
+
+
+def _common(windows: WindowGrid, dense: WindowGrid) -> tuple[int, ...]:
+    """Candidates that are windows of level 0 too."""
+    if windows.roi != dense.roi:
+        return ()
+    shared = [np.flatnonzero(np.isin(own, other)) for own, other in zip(windows.starts, dense.starts, strict=True)]
+    return tuple(int(i) for i in np.ravel_multi_index(np.meshgrid(*shared, indexing="ij"), windows.shape).ravel())
 
 
 def _own(value: Any, default: Any) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor
 from monai_dis.errors import ImageError, NetworkError
 from monai_dis.inferers.budget import Spending, WindowCost, affordable_windows
 from monai_dis.inferers.coarse import coarse_pass
+from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.gain import Scorer, scorers_of
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.merge import importance_map
@@ -55,7 +56,7 @@ def run_levels(
     with watch.stage("coarse", calls=0):
         coarse = coarse_pass(image, settings.levels[0].grid_of(inputs), stages.coarse, settings, args, kwargs)
     watch.calls["coarse"] = coarse.calls
-    mosaics = [_mosaic(output, image, plans, settings) for output in coarse.outputs]
+    mosaics = [_mosaic(output, coarse.footprint, image, plans, settings) for output in coarse.outputs]
     refiners = [Refiner(n, c, args, kwargs) for n, c in zip(stages.refine, stages.conditioned, strict=True)]
     scorers = scorers_of(plans, stages.scorers)
     prices = _Prices(image, plans, refiners, scorers, mosaics[0], settings)
@@ -82,7 +83,7 @@ def run_levels(
             level_image, explore = None, None
             if plan.exploration > 0:
                 level_image = resample(image, plan.windows.grid)
-                explore = score_windows(lost_detail(level_image, below), None, plan.windows)
+                explore = score_windows(lost_detail(level_image, below), None, plan.windows, parts=plan.cell_parts)
         with watch.stage("select"):
             floor = _floor(settings, plan)
             picks = [
@@ -94,6 +95,7 @@ def run_levels(
                     selection=plan.selection,
                     explore=explore,
                     exploration=plan.exploration,
+                    done=plan.done,
                 )
                 for b, limit in enumerate(limits)
             ]
@@ -111,7 +113,7 @@ def run_levels(
         full, sliding = prices.references(coarse.operations())
         return Counts(coarse.operations(), refined, full, sliding)
 
-    total = sum(len(p.windows) for p in plans) * image.shape[0]
+    total = sum(len(p.windows) - len(p.done) for p in plans) * image.shape[0]
     return IterativeResult(mosaics, coarse.form, inputs, tuple(records), total, counts, score_size, watch)
 
 
@@ -134,7 +136,7 @@ class _Prices:
         self._channels = mosaic.channels
         self._below = [mosaic.grid_size(p.index - 1) for p in plans]
         budgets = [settings.budget, *[p.budget for p in plans]]
-        self.needed = bool(plans) and any(b.operations is not None for b in budgets)
+        self.needed = bool(plans) and any(b.counts_operations for b in budgets)
 
     def window(self, plan: SparsePlan) -> int:
         """Multiply-accumulates of one window of a level."""
@@ -150,7 +152,7 @@ class _Prices:
         share = plan.windows.share
         if not self.needed:
             return WindowCost(share)
-        return WindowCost(share, self.window(plan), self._full_pass())
+        return WindowCost(share, self.window(plan), self._full_pass(), self._sliding_window())
 
     def references(self, coarse: int) -> tuple[float, float]:
         """Operations of a full pass and of a sliding window at overlap 0.5, for the batch.
@@ -159,14 +161,15 @@ class _Prices:
         """
         if not self._plans:
             return float(coarse), float(coarse)
-        roi = self._plans[-1].windows.roi
-        sliding = len(window_grid(self._size, roi, 0.5)) * self._bare_window()
-        return self._batch * self._full_pass(), self._batch * sliding
+        return self._batch * self._full_pass(), self._batch * self._sliding_window()
 
     def _bare_window(self) -> float:
         """A window of the finest level without its halo."""
         plan = self._plans[-1]
         return self.window(plan) * prod(plan.windows.roi) / prod(plan.read_size)
+
+    def _sliding_window(self) -> float:
+        return len(window_grid(self._size, self._plans[-1].windows.roi, 0.5)) * self._bare_window()
 
     def _full_pass(self) -> float:
         roi = self._plans[-1].windows.roi
@@ -196,11 +199,12 @@ def score_level(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...], gain: T
     """
     below = plan.index - 1
     if gain is not None:
-        return score_windows(gain, None, plan.windows, plan.aggregate)
+        return score_windows(gain, None, plan.windows, plan.aggregate, parts=plan.cell_parts)
     if plan.score == "poster":
         p = probabilities(mosaic.on(size, below), mosaic.activation).nan_to_num(nan=0.5)
         return score_windows(None, p, plan.windows)
-    return score_windows(mosaic.uncertainty(plan.score, size=size, level=below), None, plan.windows, plan.aggregate)
+    unsure = mosaic.uncertainty(plan.score, size=size, level=below)
+    return score_windows(unsure, None, plan.windows, plan.aggregate, parts=plan.cell_parts)
 
 
 def _records(
@@ -226,7 +230,9 @@ def _records(
     return records
 
 
-def _mosaic(coarse: Tensor, image: Tensor, plans: Sequence[SparsePlan], settings: Settings) -> Mosaic:
+def _mosaic(
+    coarse: Tensor, footprint: Footprint | None, image: Tensor, plans: Sequence[SparsePlan], settings: Settings
+) -> Mosaic:
     activation = settings.activation or ("softmax" if coarse.shape[1] > 1 else "sigmoid")
     if activation == "softmax" and coarse.shape[1] < 2:
         raise NetworkError("activation 'softmax' needs two channels or more; use 'sigmoid' for a network with one.")
@@ -239,7 +245,7 @@ def _mosaic(coarse: Tensor, image: Tensor, plans: Sequence[SparsePlan], settings
         )
         for p in plans
     ]
-    return Mosaic(coarse, image.shape[2:], activation, layers)
+    return Mosaic(coarse, image.shape[2:], activation, layers, footprint)
 
 
 def _check_inputs(inputs: Tensor) -> None:
