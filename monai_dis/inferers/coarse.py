@@ -13,14 +13,14 @@ import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
+from monai_dis.inferers.call import NetworkCall, Places, places_of
 from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.gather import pad_image
 from monai_dis.inferers.grid import resample, spatial
-from monai_dis.inferers.merge import importance_map
-from monai_dis.inferers.operations import count_operations, fitting_multiple
+from monai_dis.inferers.merge import weight_map
 from monai_dis.inferers.outputs import OutputForm, flatten_outputs
 from monai_dis.inferers.plan import Settings, dense_windows
-from monai_dis.inferers.windows import WindowGrid
+from monai_dis.inferers.windows import WindowGrid, full_roi, window_grid
 
 __all__ = ["CoarsePass", "coarse_pass"]
 
@@ -45,71 +45,86 @@ class CoarsePass:
 
 
 def coarse_pass(
-    image: Tensor,
-    grid: Sequence[int],
-    network: Callable[..., Any],
-    settings: Settings,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    image: Tensor, condition: Tensor | None, grid: Sequence[int], network: NetworkCall, settings: Settings
 ) -> CoarsePass:
     """Segment the whole image on the grid of level 0.
 
     Args:
         image: (B, Ci, *spatial), a plain tensor.
+        condition: (B, Ci, *spatial) what travels with it, or None.
         grid: spatial size of level 0.
         network: the coarse network.
         settings: of the run.
-        args: further arguments of the network.
-        kwargs: further keyword arguments of the network.
     """
     small = resample(image, grid)
-    windows = dense_windows(settings, grid)
+    extra = None if condition is None else resample(condition, grid)
+    windows, overlap = dense_windows(settings, grid), settings.levels[0].overlap
+    overlap = settings.overlap if overlap is None else overlap
+    multiple = settings.levels[0].divisible
+    if windows is None and multiple is None:
+        like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
+        multiple = network.fitting_multiple(like)
+        roi = full_roi(settings.roi_size, grid)
+        if multiple is None and network.accepts(like, roi):
+            # A network of fixed size, as transformers are: it gets windows of the size that the finer levels have.
+            windows, overlap = window_grid(grid, roi, 0.0), 0.0
     if windows is not None:
-        return _in_windows(small, windows, network, settings, args, kwargs)
-    return _in_one_pass(small, network, settings, args, kwargs)
+        return _in_windows(small, extra, windows, overlap, network, settings)
+    # Where no size fits, the network itself says what is wrong.
+    return _in_one_pass(small, extra, multiple or 1, network, settings)
 
 
 def _in_one_pass(
-    small: Tensor,
-    network: Callable[..., Any],
-    settings: Settings,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    small: Tensor, extra: Tensor | None, multiple: int, network: NetworkCall, settings: Settings
 ) -> CoarsePass:
     here = small.to(settings.sw_device or small.device)
-    multiple = settings.levels[0].divisible or fitting_multiple(network, here, *args, **kwargs)
     missing = [-n % multiple for n in here.shape[2:]]
     before = [m // 2 for m in missing]
     after = [m - b for m, b in zip(missing, before, strict=True)]
-    padded = pad_image(here, before, after, mode=settings.padding_mode, cval=settings.cval)
-    answer = network(padded, *args, **kwargs)
-    outputs, form = flatten_outputs(answer, padded.shape[0], padded.shape[2:], "coarse network")
+
+    def padded(values: Tensor) -> Tensor:
+        return pad_image(values, before, after, mode=settings.padding_mode, cval=settings.cval)
+
+    whole = padded(here)
+    places = [places_of([0] * len(before), whole.shape[2:], b) for b in range(len(whole))]
+    answer = network(whole, places, condition=None if extra is None else padded(extra.to(whole.device)))
+    outputs, form = flatten_outputs(answer, whole.shape[0], whole.shape[2:], "coarse network")
     inside = tuple(slice(b, b + n) for b, n in zip(before, small.shape[2:], strict=True))
     device = settings.device or small.device
     cut = [t[spatial(inside)].to(device).contiguous() for t in outputs]
-    return CoarsePass(cut, form, 1, lambda: count_operations(network, [padded], *args, **kwargs))
+    like, size = whole.new_empty((1,)).expand(1, whole.shape[1], 1), tuple(whole.shape[2:])
+    return CoarsePass(cut, form, 1, lambda: network.operations(like, size, count=small.shape[0]))
 
 
 def _in_windows(
     small: Tensor,
+    extra: Tensor | None,
     windows: WindowGrid,
-    network: Callable[..., Any],
+    overlap: float | Sequence[float],
+    network: NetworkCall,
     settings: Settings,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
 ) -> CoarsePass:
     level, roi = settings.levels[0], windows.roi
-    overlap = settings.overlap if level.overlap is None else level.overlap
     mode = level.mode or settings.mode
     calls, forms = 0, []
 
-    def predictor(window: Tensor) -> Any:
+    def predictor(window: Tensor, places: Places, condition: Tensor | None = None) -> Any:
         nonlocal calls
         calls += 1
-        outputs, form = flatten_outputs(network(window, *args, **kwargs), len(window), roi, "coarse network")
+        answer = network(window, places, condition=condition)
+        outputs, form = flatten_outputs(answer, len(window), roi, "coarse network")
         forms.append(form)
         return tuple(outputs)
 
+    weights: list[Tensor] = []
+
+    def process(outputs: Any, window: Tensor, importance: Tensor) -> Any:
+        assert settings.process_fn is not None
+        processed, weight = settings.process_fn(outputs, window, importance)
+        weights.append(weight)
+        return processed, weight
+
+    travelling: dict[str, Any] = {} if extra is None else {"condition": extra}
     answer = sliding_window_inference(
         small,
         roi,
@@ -123,15 +138,19 @@ def _in_windows(
         sw_device=settings.sw_device,
         device=settings.device,
         progress=settings.progress,
+        roi_weight_map=settings.roi_weight_map,
+        process_fn=None if settings.process_fn is None else process,
+        with_coord=True,
+        **travelling,
     )
     outputs, _ = flatten_outputs(answer, small.shape[0], windows.grid, "coarse network")
     count = len(windows) * small.shape[0]
-    one = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(1, small.shape[1], *roi)
-    importance = importance_map(roi, mode, settings.sigma_scale, dtype=outputs[0].dtype, device=outputs[0].device)
+    like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(1, small.shape[1], 1)
+    # MONAI's sliding window divides by the weights that the first windows had.
+    importance = weights[0].reshape(roi) if weights else None
+    importance = weight_map(
+        roi, mode, settings.sigma_scale, settings.roi_weight_map if importance is None else importance, outputs[0]
+    )
     return CoarsePass(
-        outputs,
-        forms[0],
-        calls,
-        lambda: count * count_operations(network, [one], *args, **kwargs),
-        Footprint(windows.corners, importance),
+        outputs, forms[0], calls, lambda: count * network.operations(like, roi), Footprint(windows.corners, importance)
     )

@@ -63,7 +63,8 @@ class Level:
         sw_batch_size: windows per network call.
         uses: which refine network of a `TwoStageNet`: its index, ``"refine"`` (the level's own) or ``"coarse"``.
         divisible: (level 0) the network gets sizes that are multiples of this number; None finds the smallest of
-            1, 2, 4, ... 64 that it accepts.
+            1, 2, 4, ... 64 that it accepts; a network that accepts none gets windows of the run's ``roi_size``, without
+            overlap.
 
     Raises:
         LevelError: when an argument is out of range.

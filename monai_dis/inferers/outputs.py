@@ -31,10 +31,10 @@ class OutputForm:
     single: bool = True
 
     def pack(self, tensors: Sequence[Tensor]) -> Any:
-        """Give tensors the form of the network's own answer; sequences become tuples, as in MONAI."""
+        """Give tensors the form of the network's own answer; sequences become tuples, those of one a tensor, as in MONAI."""
         if self.keys is not None:
             return dict(zip(self.keys, tensors, strict=True))
-        return tensors[0] if self.single else tuple(tensors)
+        return tensors[0] if self.single or len(tensors) == 1 else tuple(tensors)
 
 
 def flatten_outputs(answer: Any, count: int, size: Sequence[int], who: str) -> tuple[list[Tensor], OutputForm]:

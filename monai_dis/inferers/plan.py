@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,10 @@ class Settings:
     sw_device: torch.device | str | None = None
     device: torch.device | str | None = None
     progress: bool = False
+    cpu_thresh: int | None = None
+    with_coord: bool = False
+    roi_weight_map: Tensor | None = None
+    process_fn: Callable[..., Any] | None = None
     activation: str | None = None
     score: str = "entropy"
     aggregate: str = "mean"

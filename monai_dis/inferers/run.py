@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -13,14 +14,15 @@ from torch import Tensor
 
 from monai_dis.errors import ImageError, NetworkError
 from monai_dis.inferers.budget import Spending, WindowCost, affordable_windows
+from monai_dis.inferers.call import NetworkCall, check_condition
 from monai_dis.inferers.coarse import coarse_pass
 from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.gain import Scorer, scorers_of
 from monai_dis.inferers.grid import resample
-from monai_dis.inferers.merge import importance_map
+from monai_dis.inferers.merge import weight_map
 from monai_dis.inferers.mosaic import Layer, Mosaic
 from monai_dis.inferers.plan import Settings, SparsePlan, plan_sparse_levels
-from monai_dis.inferers.refine import Refiner, refine_windows
+from monai_dis.inferers.refine import refine_windows
 from monai_dis.inferers.result import Counts, IterativeResult
 from monai_dis.inferers.score import WindowScores, lost_detail, probabilities, score_windows
 from monai_dis.inferers.select import select_windows
@@ -51,13 +53,21 @@ def run_levels(
     stages = stages_of(network, settings.levels)
     image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
     image = image if image.is_floating_point() else image.float()
+    kwargs = dict(kwargs)
+    condition = check_condition(kwargs.pop("condition", None), inputs)
+    if settings.device is None and settings.cpu_thresh is not None and prod(image.shape[2:]) > settings.cpu_thresh:
+        settings = replace(settings, device="cpu")
     watch = Stopwatch(cuda=any(d.startswith("cuda") for d in (str(settings.sw_device), str(image.device))))
 
     with watch.stage("coarse", calls=0):
-        coarse = coarse_pass(image, settings.levels[0].grid_of(inputs), stages.coarse, settings, args, kwargs)
+        first = NetworkCall(stages.coarse, False, args, kwargs, settings.with_coord, condition is not None)
+        coarse = coarse_pass(image, condition, settings.levels[0].grid_of(inputs), first, settings)
     watch.calls["coarse"] = coarse.calls
     mosaics = [_mosaic(output, coarse.footprint, image, plans, settings) for output in coarse.outputs]
-    refiners = [Refiner(n, c, args, kwargs) for n, c in zip(stages.refine, stages.conditioned, strict=True)]
+    refiners = [
+        NetworkCall(n, c, args, kwargs, settings.with_coord, condition is not None)
+        for n, c in zip(stages.refine, stages.conditioned, strict=True)
+    ]
     scorers = scorers_of(plans, stages.scorers)
     prices = _Prices(image, plans, refiners, scorers, mosaics[0], settings)
 
@@ -103,7 +113,8 @@ def run_levels(
         records.extend(_records(plan, picks, image.shape[2:]))
         with watch.stage("gather", calls=0):
             level_image = resample(image, plan.windows.grid) if level_image is None else level_image
-        refine_windows(level_image, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
+        extra = None if condition is None else resample(condition, plan.windows.grid)
+        refine_windows(level_image, extra, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
 
     image_count = image.shape[0]
 
@@ -124,7 +135,7 @@ class _Prices:
         self,
         image: Tensor,
         plans: Sequence[SparsePlan],
-        refiners: Sequence[Refiner],
+        refiners: Sequence[NetworkCall],
         scorers: Sequence[Scorer | None],
         mosaic: Mosaic,
         settings: Settings,
@@ -241,7 +252,7 @@ def _mosaic(
             p.windows.grid,
             p.windows.roi,
             p.merge,
-            importance_map(p.windows.roi, p.mode, settings.sigma_scale, dtype=coarse.dtype, device=coarse.device),
+            weight_map(p.windows.roi, p.mode, settings.sigma_scale, settings.roi_weight_map, coarse),
         )
         for p in plans
     ]
