@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_dis.inferers.budget import Budget
+from monai_dis.inferers.drop_in import DropInInferer, drop_in_levels
 from monai_dis.inferers.inferer import IterativeInferer, iterative_inference
 from monai_dis.inferers.level import Level
 from monai_dis.inferers.merger import DisMerger
@@ -15,6 +16,7 @@ __all__ = [
     "Budget",
     "DisMerger",
     "DisSplitter",
+    "DropInInferer",
     "IterativeInferer",
     "IterativeResult",
     "Layer",
@@ -22,5 +24,6 @@ __all__ = [
     "Mosaic",
     "Statistics",
     "WindowRecord",
+    "drop_in_levels",
     "iterative_inference",
 ]
