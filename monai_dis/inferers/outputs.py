@@ -24,17 +24,17 @@ class OutputForm:
 
     Args:
         keys: names of a mapping's entries; None for a tensor or a sequence.
-        single: whether the answer is a bare tensor.
+        single: whether the answer is one tensor, bare or alone in a sequence.
     """
 
     keys: tuple[Hashable, ...] | None = None
     single: bool = True
 
     def pack(self, tensors: Sequence[Tensor]) -> Any:
-        """Give tensors the form of the network's own answer; sequences become tuples, those of one a tensor, as in MONAI."""
+        """Give tensors the form of the network's own answer; sequences become tuples, as in MONAI."""
         if self.keys is not None:
             return dict(zip(self.keys, tensors, strict=True))
-        return tensors[0] if self.single or len(tensors) == 1 else tuple(tensors)
+        return tensors[0] if self.single else tuple(tensors)
 
 
 def flatten_outputs(answer: Any, count: int, size: Sequence[int], who: str) -> tuple[list[Tensor], OutputForm]:
@@ -57,7 +57,8 @@ def flatten_outputs(answer: Any, count: int, size: Sequence[int], who: str) -> t
     elif isinstance(answer, Mapping):
         tensors, form = list(answer.values()), OutputForm(keys=tuple(answer.keys()), single=False)
     elif isinstance(answer, (list, tuple)):
-        tensors, form = list(answer), OutputForm(single=False)
+        # A sequence of one is a tensor, as in MONAI's sliding window.
+        tensors, form = list(answer), OutputForm(single=len(answer) == 1)
     else:
         raise NetworkError(f"the {who} must return a tensor, or a sequence or mapping of tensors, got {type(answer)}.")
     if not tensors or not all(isinstance(t, Tensor) for t in tensors):
