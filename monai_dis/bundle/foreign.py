@@ -45,7 +45,8 @@ class ForeignParts:
 
 def is_foreign(bundle: Bundle) -> bool:
     """Whether a bundle's inference config is run by MONAI's own engine instead of our segmenter."""
-    evaluator = bundle.parser.config.get("evaluator")
+    config: Any = bundle.parser.config
+    evaluator = config.get("evaluator")
     target = evaluator.get("_target_", "") if isinstance(evaluator, Mapping) else ""
     return not str(target).startswith("monai_dis.")
 
@@ -61,7 +62,7 @@ def foreign_parts(bundle: Bundle) -> ForeignParts:
     from monai_dis.bundle.weights import load_checkpoint
     from monai_dis.inferers import DropInInferer, IterativeInferer
 
-    config = bundle.parser.config
+    config: Any = bundle.parser.config
     where = f"the bundle {bundle.folder}"
     if any("detector" in str(key).lower() for key in config):
         raise BundleError(
@@ -129,7 +130,7 @@ def _transforms(bundle: Bundle, key: str) -> Compose:
     from monai.transforms.io.array import SaveImage
     from monai.transforms.io.dictionary import SaveImaged
 
-    if key not in bundle.parser.config:
+    if key not in bundle.parser:
         raise BundleError(f"the bundle {bundle.folder} has no {key} in {bundle.config_file.name}.")
     chain = bundle.part(key)
     members = chain.transforms if isinstance(chain, Compose) else chain

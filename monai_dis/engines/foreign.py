@@ -30,9 +30,9 @@ def foreign_segmenter(bundle: Bundle, options: Mapping[str, Any]) -> Segmenter:
     given = dict(options)
     if given.get("mode") == "sliding-window" and given.get("overlap") is None:
         given["overlap"] = parts.overlap
-    names = {
-        index: name for index, name in bundle.metadata.classes.items() if index > 0 or len(bundle.metadata.classes) == 1
-    }
+    classes = bundle.metadata.classes
+    # The background has no place in the legend, unless it is all there is.
+    names: dict[int | str, str] = {i: name for i, name in classes.items() if i > 0 or len(classes) == 1}
     return Segmenter(
         parts.network, parts.inferer, parts.preprocessing, parts.postprocessing, label_names=names, **given
     )
