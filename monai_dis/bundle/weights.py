@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from monai_dis.errors import BundleError
 
-__all__ = ["load_weights", "weights_digest"]
+__all__ = ["load_checkpoint", "load_weights", "weights_digest"]
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
@@ -32,7 +32,35 @@ def load_weights(network: NetworkT, path: str | Path) -> NetworkT:
         BundleError: when the file is missing, damaged, no state dict, or made for another network.
     """
     path = Path(path)
-    state = _read_state(path)
+    return _fill(network, _read_state(path), path)
+
+
+def load_checkpoint(network: NetworkT, path: str | Path, names: Sequence[str] = ("model",)) -> NetworkT:
+    """Load a checkpoint of MONAI's training into a network: a plain state dict, or one among others under a name.
+
+    Args:
+        network: where the weights go.
+        path: a file of tensors in mappings; nothing else is read (``weights_only``).
+        names: under which the network's state may lie.
+
+    Returns:
+        ``network`` itself, in evaluation mode.
+
+    Raises:
+        BundleError: as for `load_weights`.
+    """
+    path = Path(path)
+    content = _read_file(path)
+    if isinstance(content, Mapping):
+        content = next((content[n] for n in names if isinstance(content.get(n), Mapping)), content)
+    if not _is_state(content):
+        raise BundleError(f"the weights {path} hold no state dict, neither plain nor under {' or '.join(names)}.")
+    # What a parallel wrapper was saved with has its name before every key.
+    state = {key.removeprefix("module."): value for key, value in content.items()}
+    return _fill(network, state, path)
+
+
+def _fill(network: NetworkT, state: Mapping[str, Tensor], path: Path) -> NetworkT:
     own = network.state_dict()
     missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     reshaped = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
@@ -56,10 +84,21 @@ def weights_digest(network: nn.Module) -> str:
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
+    state = _read_file(path)
+    if not _is_state(state):
+        raise BundleError(f"the weights {path} are not a plain state dict; save network.state_dict() alone.")
+    return state
+
+
+def _is_state(content: Any) -> TypeGuard[Mapping[str, Tensor]]:
+    return isinstance(content, Mapping) and all(isinstance(value, Tensor) for value in content.values())
+
+
+def _read_file(path: Path) -> Any:
     if not path.is_file():
         raise BundleError(f"the weights {path} are missing: train the bundle (monai-dis train) or restore the file.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BundleError(
             f"the weights {path} are damaged or hold more than tensors; only a plain state dict "
@@ -69,6 +108,3 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
         raise BundleError(
             f"the weights {path} cannot be read, the file is damaged or cut short; restore it."
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise BundleError(f"the weights {path} are not a plain state dict; save network.state_dict() alone.")
-    return state

@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from monai_dis.bundle import BundleMetadata, find_bundle, load_bundle
+from monai_dis.bundle import Bundle, BundleMetadata, find_bundle, load_bundle
+from monai_dis.bundle.foreign import is_foreign
 from monai_dis.cli.console import image_progress, out, working
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.errors import DicomError, DisError, OutputError
@@ -68,8 +69,7 @@ def run_segment(
     quiet_third_parties()
     with working("loading the bundle"):
         given = {**overrides, "image_files": [str(path) for path in files]}
-        loaded = load_bundle(folder, "inference", device_override(given))
-        segmenter = loaded.part("evaluator")
+        loaded, segmenter = _open(folder, device_override(given))
         from monai_dis.engines.run_report import report_name
     segmenter.shard = shard
     errors: list[DisError] = []
@@ -104,6 +104,24 @@ def run_segment(
         raise errors[0]
     if errors:
         raise DisError("\n".join(str(error) for error in errors))
+
+
+def _open(folder: Path, overrides: Mapping[str, Any]) -> tuple[Bundle, Any]:
+    """The bundle and its segmenter; one made for MONAI alone gets a segmenter of ours."""
+    if not is_foreign(load_bundle(folder, "inference")):
+        ours = load_bundle(folder, "inference", overrides)
+        return ours, ours.part("evaluator")
+    from monai_dis.engines.foreign import foreign_segmenter
+
+    options = {key: value for key, value in overrides.items() if key in _OPTIONS}
+    theirs = load_bundle(folder, "inference", {k: v for k, v in overrides.items() if k not in _OPTIONS})
+    return theirs, foreign_segmenter(theirs, options)
+
+
+# What a run is told on the command line; a bundle of ours has an entry for each in its config.
+_OPTIONS = (
+    "image_files", "output_dir", "mode", "windows", "coverage", "operations", "overlap", "device", "overwrite",
+)  # fmt: skip
 
 
 def _check_options(dicom: DicomOptions, studies: Sequence[Path], files: Sequence[Path]) -> None:

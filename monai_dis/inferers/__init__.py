@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_dis.inferers.budget import Budget
+from monai_dis.inferers.drop_in import DropInInferer, drop_in_levels
 from monai_dis.inferers.expected_gain import ExpectedGain
 from monai_dis.inferers.inferer import IterativeInferer, iterative_inference
 from monai_dis.inferers.level import Level
@@ -16,6 +17,7 @@ __all__ = [
     "Budget",
     "DisMerger",
     "DisSplitter",
+    "DropInInferer",
     "ExpectedGain",
     "IterativeInferer",
     "IterativeResult",
@@ -24,5 +26,6 @@ __all__ = [
     "Mosaic",
     "Statistics",
     "WindowRecord",
+    "drop_in_levels",
     "iterative_inference",
 ]

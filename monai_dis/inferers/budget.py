@@ -23,6 +23,7 @@ class Budget:
             each time; 1 or more is no limit.
         operations: share of one full pass of the finest refine network over the image at full resolution without
             overlap; the coarse pass is paid from it too. May exceed 1 (overlapping windows cost more than one pass).
+        sliding_window: the same as a share of the operations of MONAI's sliding window at overlap 0.5.
         min_score: windows scoring below are not refined; a higher score is more uncertain, from 0 to 1 (means and largest
             values), 0 to 0.5 (the poster's score) or 0 to the number of voxels (sums).
         min_gain: windows that are expected to gain less are not refined, see `monai_dis.inferers.ExpectedGain`. An easy image
@@ -41,13 +42,14 @@ class Budget:
     operations: float | None = None
     min_score: float | None = None
     min_gain: float | None = None
+    sliding_window: float | None = None
 
     def __post_init__(self) -> None:
         if self.windows is not None:
             if isinstance(self.windows, bool) or int(self.windows) != self.windows or self.windows < 0:
                 raise BudgetError(f"budget windows must be a whole number of 0 or more, got {self.windows!r}.")
             object.__setattr__(self, "windows", int(self.windows))
-        for name in ("coverage", "operations", "min_score", "min_gain"):
+        for name in ("coverage", "operations", "sliding_window", "min_score", "min_gain"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -97,6 +99,11 @@ class Budget:
         return cls.auto() if share == "auto" else cls(operations=share)  # type: ignore[arg-type]
 
     @property
+    def counts_operations(self) -> bool:
+        """Whether a limit is one of operations, so that networks have to be counted."""
+        return self.operations is not None or self.sliding_window is not None
+
+    @property
     def is_everywhere(self) -> bool:
         """Whether nothing limits the run."""
         return self == Budget() or (self.coverage is not None and self == Budget(coverage=1.0))
@@ -110,11 +117,13 @@ class WindowCost:
         share: share of the image's area.
         operations: multiply-accumulates of the refine network on it.
         full_pass: multiply-accumulates of one full pass of the finest refine network, per image.
+        sliding_window: multiply-accumulates of its sliding window at overlap 0.5, per image.
     """
 
     share: float
     operations: float = 0.0
     full_pass: float = 0.0
+    sliding_window: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -153,8 +162,10 @@ def affordable_windows(budget: Budget, spent: Spending, cost: WindowCost) -> int
         limits.append(budget.windows - spent.windows)
     if budget.coverage is not None and budget.coverage < 1:
         limits.append(_whole(budget.coverage - spent.share, cost.share, budget.coverage))
-    if budget.operations is not None:
-        total = budget.operations * cost.full_pass
+    for asked, whole in ((budget.operations, cost.full_pass), (budget.sliding_window, cost.sliding_window)):
+        if asked is None:
+            continue
+        total = asked * whole
         if spent.operations > total:
             limits.append(0)
         elif cost.operations > 0:

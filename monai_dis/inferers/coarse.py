@@ -13,13 +13,14 @@ import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
+from monai_dis.inferers.call import NetworkCall, Places, places_of
+from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.gather import pad_image
 from monai_dis.inferers.grid import resample, spatial
-from monai_dis.inferers.level import Level
-from monai_dis.inferers.operations import count_operations, fitting_multiple
+from monai_dis.inferers.merge import weight_map
 from monai_dis.inferers.outputs import OutputForm, flatten_outputs
-from monai_dis.inferers.plan import Settings
-from monai_dis.inferers.windows import full_roi, window_grid
+from monai_dis.inferers.plan import Settings, dense_windows
+from monai_dis.inferers.windows import WindowGrid, full_roi, window_grid
 
 __all__ = ["CoarsePass", "coarse_pass"]
 
@@ -33,96 +34,123 @@ class CoarsePass:
         form: the form in which the network answers.
         calls: number of network calls.
         operations: counts what the pass cost, for the whole batch, when it is called.
+        footprint: its windows, where it ran in windows.
     """
 
     outputs: list[Tensor]
     form: OutputForm
     calls: int
     operations: Callable[[], int]
+    footprint: Footprint | None = None
 
 
 def coarse_pass(
-    image: Tensor,
-    grid: Sequence[int],
-    network: Callable[..., Any],
-    settings: Settings,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    image: Tensor, condition: Tensor | None, grid: Sequence[int], network: NetworkCall, settings: Settings
 ) -> CoarsePass:
     """Segment the whole image on the grid of level 0.
 
     Args:
         image: (B, Ci, *spatial), a plain tensor.
+        condition: (B, Ci, *spatial) what travels with it, or None.
         grid: spatial size of level 0.
         network: the coarse network.
         settings: of the run.
-        args: further arguments of the network.
-        kwargs: further keyword arguments of the network.
     """
-    level = settings.levels[0]
     small = resample(image, grid)
-    if level.roi_size is not None:
-        return _in_windows(small, network, level, settings, args, kwargs)
-    return _in_one_pass(small, network, level, settings, args, kwargs)
+    extra = None if condition is None else resample(condition, grid)
+    windows, overlap = dense_windows(settings, grid), settings.levels[0].overlap
+    overlap = settings.overlap if overlap is None else overlap
+    multiple = settings.levels[0].divisible
+    if windows is None and multiple is None:
+        like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
+        multiple = network.fitting_multiple(like)
+        roi = full_roi(settings.roi_size, grid)
+        if multiple is None and network.accepts(like, roi):
+            # A network of fixed size, as transformers are: it gets windows of the size that the finer levels have.
+            windows, overlap = window_grid(grid, roi, 0.0), 0.0
+    if windows is not None:
+        return _in_windows(small, extra, windows, overlap, network, settings)
+    # Where no size fits, the network itself says what is wrong.
+    return _in_one_pass(small, extra, multiple or 1, network, settings)
 
 
 def _in_one_pass(
-    small: Tensor,
-    network: Callable[..., Any],
-    level: Level,
-    settings: Settings,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    small: Tensor, extra: Tensor | None, multiple: int, network: NetworkCall, settings: Settings
 ) -> CoarsePass:
     here = small.to(settings.sw_device or small.device)
-    multiple = level.divisible or fitting_multiple(network, here, *args, **kwargs)
     missing = [-n % multiple for n in here.shape[2:]]
     before = [m // 2 for m in missing]
     after = [m - b for m, b in zip(missing, before, strict=True)]
-    padded = pad_image(here, before, after, mode=settings.padding_mode, cval=settings.cval)
-    answer = network(padded, *args, **kwargs)
-    outputs, form = flatten_outputs(answer, padded.shape[0], padded.shape[2:], "coarse network")
+
+    def padded(values: Tensor) -> Tensor:
+        return pad_image(values, before, after, mode=settings.padding_mode, cval=settings.cval)
+
+    whole = padded(here)
+    places = [places_of([0] * len(before), whole.shape[2:], b) for b in range(len(whole))]
+    answer = network(whole, places, condition=None if extra is None else padded(extra.to(whole.device)))
+    outputs, form = flatten_outputs(answer, whole.shape[0], whole.shape[2:], "coarse network")
     inside = tuple(slice(b, b + n) for b, n in zip(before, small.shape[2:], strict=True))
     device = settings.device or small.device
     cut = [t[spatial(inside)].to(device).contiguous() for t in outputs]
-    return CoarsePass(cut, form, 1, lambda: count_operations(network, [padded], *args, **kwargs))
+    like, size = whole.new_empty((1,)).expand(1, whole.shape[1], 1), tuple(whole.shape[2:])
+    return CoarsePass(cut, form, 1, lambda: network.operations(like, size, count=small.shape[0]))
 
 
 def _in_windows(
     small: Tensor,
-    network: Callable[..., Any],
-    level: Level,
+    extra: Tensor | None,
+    windows: WindowGrid,
+    overlap: float | Sequence[float],
+    network: NetworkCall,
     settings: Settings,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
 ) -> CoarsePass:
-    grid = tuple(small.shape[2:])
-    roi = full_roi(settings.roi_size if level.roi_size is None else level.roi_size, grid)
-    overlap = settings.overlap if level.overlap is None else level.overlap
+    level, roi = settings.levels[0], windows.roi
+    mode = level.mode or settings.mode
     calls, forms = 0, []
 
-    def predictor(window: Tensor) -> Any:
+    def predictor(window: Tensor, places: Places, condition: Tensor | None = None) -> Any:
         nonlocal calls
         calls += 1
-        outputs, form = flatten_outputs(network(window, *args, **kwargs), len(window), roi, "coarse network")
+        answer = network(window, places, condition=condition)
+        outputs, form = flatten_outputs(answer, len(window), roi, "coarse network")
         forms.append(form)
         return tuple(outputs)
 
+    weights: list[Tensor] = []
+
+    def process(outputs: Any, window: Tensor, importance: Tensor) -> Any:
+        assert settings.process_fn is not None
+        processed, weight = settings.process_fn(outputs, window, importance)
+        weights.append(weight)
+        return processed, weight
+
+    travelling: dict[str, Any] = {} if extra is None else {"condition": extra}
     answer = sliding_window_inference(
         small,
         roi,
         level.sw_batch_size or settings.sw_batch_size,
         predictor,
         overlap=overlap,
-        mode=level.mode or settings.mode,
+        mode=mode,
         sigma_scale=settings.sigma_scale,
         padding_mode=settings.padding_mode,
         cval=settings.cval,
         sw_device=settings.sw_device,
         device=settings.device,
         progress=settings.progress,
+        roi_weight_map=settings.roi_weight_map,
+        process_fn=None if settings.process_fn is None else process,
+        with_coord=True,
+        **travelling,
     )
-    outputs, _ = flatten_outputs(answer, small.shape[0], grid, "coarse network")
-    windows = len(window_grid(grid, roi, overlap)) * small.shape[0]
-    one = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(1, small.shape[1], *roi)
-    return CoarsePass(outputs, forms[0], calls, lambda: windows * count_operations(network, [one], *args, **kwargs))
+    outputs, _ = flatten_outputs(answer, small.shape[0], windows.grid, "coarse network")
+    count = len(windows) * small.shape[0]
+    like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(1, small.shape[1], 1)
+    # MONAI's sliding window divides by the weights that the first windows had.
+    importance = weights[0].reshape(roi) if weights else None
+    importance = weight_map(
+        roi, mode, settings.sigma_scale, settings.roi_weight_map if importance is None else importance, outputs[0]
+    )
+    return CoarsePass(
+        outputs, forms[0], calls, lambda: count * network.operations(like, roi), Footprint(windows.corners, importance)
+    )

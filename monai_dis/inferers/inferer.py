@@ -67,9 +67,15 @@ class IterativeInferer(Inferer):
             for overlapping classes.
         score: ``"entropy"``, ``"margin"``, ``"least_confidence"``, ``"poster"``, or ``"gain"`` where the network has a scorer.
         aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over a window.
-        selection: ``"coverage"`` or ``"ranked"``.
-        merge: ``"blend"``, ``"replace"`` or ``"entropy"``.
+        selection: ``"coverage"``, ``"ranked"`` or ``"depth"``.
+        merge: ``"blend"``, ``"replace"``, ``"entropy"`` or ``"average"``.
         exploration: share of each level's windows that go by lost detail instead of the score, see `Level`.
+        cpu_thresh: images of more voxels than this are put together on the CPU, where ``device`` is not given.
+        with_coord: give the network the places of the windows as its second argument, as MONAI does: slices in the padded
+            image, on the grid of the level.
+        roi_weight_map: weights of a window in the average, for windows of its shape, in place of ``mode``.
+        process_fn: ``(outputs, windows, weights) -> (outputs, weights)``, called after the network on every batch of windows;
+            not on a level 0 in one pass, which has none.
         output: ``"logits"``, or ``"labels"``, which are composed slab by slab, so that ``C`` x full resolution never exists.
 
     Raises:
@@ -105,6 +111,10 @@ class IterativeInferer(Inferer):
         selection: str = "coverage",
         merge: str = "blend",
         exploration: float = 0.0,
+        cpu_thresh: int | None = None,
+        with_coord: bool = False,
+        roi_weight_map: Tensor | None = None,
+        process_fn: Callable[..., Any] | None = None,
         output: str = "logits",
     ) -> None:
         super().__init__()
@@ -147,6 +157,10 @@ class IterativeInferer(Inferer):
             selection=selection,
             merge=merge,
             exploration=exploration,
+            cpu_thresh=cpu_thresh,
+            with_coord=with_coord,
+            roi_weight_map=roi_weight_map,
+            process_fn=process_fn,
             output=output,
         )
 
@@ -187,7 +201,7 @@ class IterativeInferer(Inferer):
             inputs: (B, Ci, *spatial); a ``MetaTensor`` gives a ``MetaTensor`` of the same geometry.
             network: a `monai_dis.networks.TwoStageNet`, or any callable that takes (K, Ci, *window).
             args: passed on to the network.
-            kwargs: passed on to the network.
+            kwargs: passed on to the network; a ``condition`` (B, Ci, *spatial) travels with the image and its windows.
 
         Returns:
             Logits (B, C, *spatial), or a tuple or dictionary of them where the network answers so; with ``output="labels"``
@@ -228,6 +242,10 @@ def iterative_inference(
     selection: str = "coverage",
     merge: str = "blend",
     exploration: float = 0.0,
+    cpu_thresh: int | None = None,
+    with_coord: bool = False,
+    roi_weight_map: Tensor | None = None,
+    process_fn: Callable[..., Any] | None = None,
     output: str = "logits",
     **kwargs: Any,
 ) -> Any:
@@ -256,6 +274,10 @@ def iterative_inference(
         selection=selection,
         merge=merge,
         exploration=exploration,
+        cpu_thresh=cpu_thresh,
+        with_coord=with_coord,
+        roi_weight_map=roi_weight_map,
+        process_fn=process_fn,
         output=output,
     )
     return inferer(inputs, predictor, *args, **kwargs)

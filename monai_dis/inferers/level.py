@@ -27,11 +27,11 @@ __all__ = [
     "check_roi_size",
 ]
 
-SELECTIONS = ("coverage", "ranked")
+SELECTIONS = ("coverage", "ranked", "depth")
 OUTPUTS = ("logits", "labels")
 SCORES = ("entropy", "margin", "least_confidence", "poster", "gain")
 AGGREGATES = ("mean", "sum", "max")
-MERGES = ("blend", "replace", "entropy")
+MERGES = ("blend", "replace", "entropy", "average")
 MODES = ("constant", "gaussian")
 
 
@@ -48,13 +48,15 @@ class Level:
         overlap: share of a window that its neighbour covers, in [0, 1); the finer, the freer the choice.
         mode: how windows of this level are averaged where they overlap, ``"constant"`` or ``"gaussian"``.
         spacing_mm: voxel spacing in millimetres in place of ``scale``, for images that carry an affine.
-        selection: ``"coverage"`` (greedy: each choice takes the uncertainty that it covers from the others) or
-            ``"ranked"`` (the best scores as they are).
+        selection: ``"coverage"`` (greedy: each choice takes the uncertainty that it covers from the others),
+            ``"ranked"`` (the best scores as they are) or ``"depth"`` (greedy: uncertain ground is brought away from the
+            borders of windows; not for ``"poster"`` and ``"max"``).
         score: ``"entropy"``, ``"margin"``, ``"least_confidence"``, ``"poster"`` (``0.5 - abs(mean(p) - 0.5)``) or ``"gain"``
             (what the network's own scorer expects refinement to gain, see `monai_dis.networks.TwoStageNet`).
         aggregate: ``"mean"``, ``"sum"`` or ``"max"`` of the uncertainty over the window (not for ``"poster"``).
         merge: how windows meet the level below: ``"replace"``, ``"blend"`` (fades at borders with ground that no window
-            covers) or ``"entropy"`` (the more certain answer weighs more).
+            covers), ``"entropy"`` (the more certain answer weighs more) or ``"average"`` (as one sliding window averages
+            all its windows; for level 1 over a level 0 in windows on the same grid).
         exploration: share of the level's windows that go where the image has detail that the level below could not see,
             whatever its answer says; a floor for structures that it misses with confidence.
         halo: voxels of context read around a window and cut off after the network.
@@ -64,7 +66,8 @@ class Level:
         sw_batch_size: windows per network call.
         uses: which refine network of a `TwoStageNet`: its index, ``"refine"`` (the level's own) or ``"coarse"``.
         divisible: (level 0) the network gets sizes that are multiples of this number; None finds the smallest of
-            1, 2, 4, ... 64 that it accepts.
+            1, 2, 4, ... 64 that it accepts; a network that accepts none gets windows of the run's ``roi_size``, without
+            overlap.
 
     Raises:
         LevelError: when an argument is out of range.

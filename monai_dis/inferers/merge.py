@@ -19,10 +19,10 @@ from torch import Tensor
 from monai_dis.inferers.grid import spatial
 from monai_dis.inferers.score import uncertainty
 
-__all__ = ["average_windows", "fade", "fade_radius", "importance_map", "merge_below", "window_parts"]
+__all__ = ["average_windows", "fade", "fade_radius", "importance_map", "merge_below", "weight_map", "window_parts"]
 
-Placed = tuple[int, Sequence[int], Tensor]
-"""A window in its place: index in the batch, corner on the level's grid, logits (C, *roi)."""
+Placed = tuple[int, Sequence[int], Tensor, Tensor | None]
+"""A window in its place: index in the batch, corner on the level's grid, logits (C, *roi), weights (*roi) of its own or None."""
 
 
 def importance_map(
@@ -40,6 +40,27 @@ def importance_map(
     """
     weight: Tensor = compute_importance_map(tuple(roi), mode=mode, sigma_scale=sigma_scale, device=device, dtype=dtype)
     return weight
+
+
+def weight_map(
+    roi: Sequence[int],
+    mode: str,
+    sigma_scale: float | Sequence[float],
+    given: Tensor | None,
+    like: Tensor,
+) -> Tensor:
+    """`importance_map`, or the map that the caller gave where it has the window's size, as MONAI's sliding window chooses.
+
+    Args:
+        roi: window size.
+        mode: see `importance_map`.
+        sigma_scale: see `importance_map`.
+        given: (*roi) map of the caller's, or None.
+        like: gives type and device.
+    """
+    if given is not None and tuple(given.shape) == tuple(roi):
+        return given.to(device=like.device, dtype=like.dtype)
+    return importance_map(roi, mode, sigma_scale, dtype=like.dtype, device=like.device)
 
 
 def window_parts(
@@ -73,7 +94,7 @@ def average_windows(
 
     Args:
         windows: windows in the order in which they are summed.
-        importance: (*roi).
+        importance: (*roi), for windows without weights of their own.
         like: (B, C, *region), gives shape, type and device.
         start: first voxel of the region on the level's grid.
 
@@ -83,27 +104,31 @@ def average_windows(
     total = torch.zeros_like(like)
     weight = like.new_zeros((like.shape[0], 1, *like.shape[2:]))
     stop = [a + n for a, n in zip(start, like.shape[2:], strict=True)]
-    for image, corner, logits in windows:
+    for image, corner, logits, own in windows:
         parts = window_parts(corner, importance.shape, start, stop)
         if parts is None:
             continue
         inside, window = parts
-        w = importance[window]
+        w = (importance if own is None else own)[window]
         total[image : image + 1][spatial(inside)] += logits[None][spatial(window)] * w
         weight[image, 0][inside] += w
     return total / torch.where(weight > 0, weight, torch.ones_like(weight)), weight
 
 
-def merge_below(base: Tensor, refined: Tensor, weight: Tensor, method: str, activation: str) -> Tensor:
+def merge_below(
+    base: Tensor, refined: Tensor, weight: Tensor, method: str, activation: str, weight_below: Tensor | None = None
+) -> Tensor:
     """Merge the windows' mean with the answer of the level below.
 
     Args:
         base: (B, C, *region) logits of the level below on this grid.
         refined: (B, C, *region) mean of the windows.
         weight: (B, 1, *region): for ``"entropy"`` and ``"replace"`` positive where a window lies, for ``"blend"`` the
-            fade.
-        method: ``"replace"``, ``"blend"`` or ``"entropy"`` (weights are one minus the entropy of each answer).
+            fade, for ``"average"`` the summed weight of the windows.
+        method: ``"replace"``, ``"blend"``, ``"entropy"`` (weights are one minus the entropy of each answer) or
+            ``"average"`` (weights are those of the windows behind each answer).
         activation: how logits become probabilities, for ``"entropy"``.
+        weight_below: (1, 1, *region) summed weight of the windows of the level below, positive, for ``"average"``.
 
     Returns:
         (B, C, *region); exactly ``base`` where the weight is 0, exactly ``refined`` where it is 1.
@@ -114,6 +139,10 @@ def merge_below(base: Tensor, refined: Tensor, weight: Tensor, method: str, acti
         sure_below = 1 - uncertainty(base, activation=activation) + 1e-6
         sure_window = 1 - uncertainty(refined, activation=activation) + 1e-6
         weight = torch.where(weight > 0, sure_window / (sure_window + sure_below), torch.zeros_like(sure_window))
+    if method == "average":
+        assert weight_below is not None
+        # Windows that were added last join the average as if all had run in one go.
+        weight = weight / (weight + weight_below)
     step = (refined - base) * weight
     return torch.where(weight >= 1, refined, torch.where(weight > 0, base + step, base))
 

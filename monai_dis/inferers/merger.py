@@ -49,7 +49,8 @@ class DisMerger(Merger):
         sigma_scale: float | Sequence[float] = 0.125,
         device: torch.device | str | None = None,
     ) -> None:
-        check_choice("merge", merge, MERGES)
+        # "average" goes with a level 0 in windows, which a splitter has not.
+        check_choice("merge", merge, [m for m in MERGES if m != "average"])
         check_choice("mode", mode, MODES)
         super().__init__(merged_shape=merged_shape, cropped_shape=cropped_shape, device=device)
         base = coarse.coarse

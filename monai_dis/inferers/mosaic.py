@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from monai_dis.errors import LevelError
+from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.grid import Region, resample_part, slabs, source_region, spatial
 from monai_dis.inferers.merge import (
     Placed,
@@ -41,7 +42,7 @@ class Layer:
     Args:
         grid: spatial size of the level's grid.
         roi: window size in voxels of that grid.
-        merge: ``"replace"``, ``"blend"`` or ``"entropy"``, see `monai_dis.inferers.merge.merge_below`.
+        merge: ``"replace"``, ``"blend"``, ``"entropy"`` or ``"average"`` (on a footprint), see `monai_dis.inferers.merge.merge_below`.
         importance: (*roi) weights of the average where windows overlap; constant when not given.
     """
 
@@ -52,6 +53,7 @@ class Layer:
     images: list[int] = field(default_factory=list, init=False)
     corners: list[tuple[int, ...]] = field(default_factory=list, init=False)
     logits: list[Tensor] = field(default_factory=list, init=False)
+    weights: list[Tensor | None] = field(default_factory=list, init=False)
     _corners: np.ndarray = field(default_factory=lambda: np.zeros(0), init=False, repr=False)
 
     def __len__(self) -> int:
@@ -67,7 +69,7 @@ class Layer:
         meets = ((corners < np.asarray(stop)) & (corners + np.asarray(self.roi) > np.asarray(start))).all(axis=1)
         for k in np.flatnonzero(meets):
             if image is None or self.images[k] == image:
-                yield (self.images[k] if image is None else 0), self.corners[k], self.logits[k]
+                yield (self.images[k] if image is None else 0), self.corners[k], self.logits[k], self.weights[k]
 
 
 class Mosaic:
@@ -78,6 +80,7 @@ class Mosaic:
         size: spatial size of the images.
         activation: ``"softmax"`` or ``"sigmoid"``, for labels and for merging by entropy.
         layers: the sparse levels, coarse to fine, without windows at first.
+        footprint: the windows of level 0, where it ran in windows; a layer above may then be averaged with it.
 
     Example:
         >>> mosaic = Mosaic(torch.zeros(1, 1, 2, 2), (4, 4), "sigmoid", [Layer((4, 4), (2, 2), "replace")])
@@ -86,11 +89,19 @@ class Mosaic:
         [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
     """
 
-    def __init__(self, coarse: Tensor, size: Sequence[int], activation: str, layers: Sequence[Layer] = ()) -> None:
+    def __init__(
+        self,
+        coarse: Tensor,
+        size: Sequence[int],
+        activation: str,
+        layers: Sequence[Layer] = (),
+        footprint: Footprint | None = None,
+    ) -> None:
         self.coarse = coarse
         self.size = tuple(int(s) for s in size)
         self.activation = activation
         self.layers = list(layers)
+        self.footprint = footprint
 
     @property
     def channels(self) -> int:
@@ -106,7 +117,14 @@ class Mosaic:
         """Spatial size of a level's grid; level 0 is the coarse map."""
         return tuple(self.coarse.shape[2:]) if level == 0 else self.layers[level - 1].grid
 
-    def add_windows(self, level: int, images: Sequence[int], corners: Sequence[Sequence[int]], logits: Tensor) -> None:
+    def add_windows(
+        self,
+        level: int,
+        images: Sequence[int],
+        corners: Sequence[Sequence[int]],
+        logits: Tensor,
+        weight: Tensor | None = None,
+    ) -> None:
         """Add refined windows; what is composed afterwards contains them.
 
         Args:
@@ -114,6 +132,7 @@ class Mosaic:
             images: index in the batch of each window.
             corners: first voxel of each window on the level's grid.
             logits: (K, C, *roi).
+            weight: (*roi) of these windows in the average; the layer's importance when not given.
 
         Raises:
             LevelError: when the level does not exist or the shape does not fit it.
@@ -129,6 +148,8 @@ class Mosaic:
         layer.images.extend(int(i) for i in images)
         layer.corners.extend(tuple(int(c) for c in corner) for corner in corners)
         layer.logits.extend(logits.to(device=self.coarse.device, dtype=self.coarse.dtype).unbind(0))
+        own = None if weight is None else weight.to(device=self.coarse.device, dtype=self.coarse.dtype)
+        layer.weights.extend([own] * len(images))
 
     def compose(self, region: Region | None = None) -> Tensor:
         """Logits on the image's grid.
@@ -208,7 +229,7 @@ class Mosaic:
         mask = torch.zeros(
             (count, 1, *[b - a for a, b in zip(start, stop, strict=True)]), dtype=torch.bool, device=self.coarse.device
         )
-        for index, corner, _ in layer.touching(start, stop, image):
+        for index, corner, *_ in layer.touching(start, stop, image):
             parts = window_parts(corner, layer.roi, start, stop)
             assert parts is not None
             mask[index, 0][parts[0]] = True
@@ -235,7 +256,15 @@ class Mosaic:
         refined, weight = average_windows(layer.touching(start, stop, image), self._importance(layer), base, start)
         if layer.merge == "blend":
             weight = self._fade(level, tile, image)
-        return merge_below(base, refined, weight, layer.merge, self.activation)
+        below = None
+        if layer.merge == "average":
+            assert self.footprint is not None
+            below = self.footprint.weight(start, base)
+        return merge_below(base, refined, weight, layer.merge, self.activation, below)
+
+    def importance(self, level: int) -> Tensor:
+        """Weight (*roi) of each voxel of a sparse level's windows."""
+        return self._importance(self.layers[level - 1])
 
     def _importance(self, layer: Layer) -> Tensor:
         if layer.importance is None:
@@ -275,7 +304,7 @@ def _tiles_with_windows(layer: Layer, region: tuple[slice, ...], image: int | No
     roi = np.asarray(layer.roi)
     start, stop = [s.start for s in region], [s.stop for s in region]
     found: set[tuple[int, ...]] = set()
-    for _, corner, _ in layer.touching(start, stop, image):
+    for _, corner, *_ in layer.touching(start, stop, image):
         first = np.maximum(np.asarray(corner), start) // roi
         last = (np.minimum(np.asarray(corner) + roi, stop) - 1) // roi
         found.update(product(*[range(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True)]))

@@ -72,7 +72,7 @@ def preview(network: Callable[..., Any], inputs: Sequence[Tensor], *args: Any, *
     return memory[key]
 
 
-def fitting_multiple(network: Callable[..., Any], like: Tensor, *args: Any, **kwargs: Any) -> int:
+def fitting_multiple(network: Callable[..., Any], like: Tensor, *args: Any, **kwargs: Any) -> int | None:
     """The smallest of 1, 2, 4, ... 64 to whose multiples an input must be padded for the network to keep its size.
 
     Args:
@@ -82,14 +82,14 @@ def fitting_multiple(network: Callable[..., Any], like: Tensor, *args: Any, **kw
         kwargs: further keyword arguments of the network.
 
     Returns:
-        The multiple; 1 when none helps, so that the network itself says what is wrong.
+        The multiple; None when none helps.
     """
     for multiple in _MULTIPLES:
         size = [-(-n // multiple) * multiple for n in like.shape[2:]]
         seen = preview(network, [like.new_empty((1,)).expand(*like.shape[:2], *size)], *args, **kwargs)
         if seen is not None and seen.shapes and all(list(s[2:]) == size for s in seen.shapes):
             return multiple
-    return 1
+    return None
 
 
 def _memory(
@@ -112,6 +112,7 @@ def _run_on_fakes(
     counter = FlopCounterMode(display=False)
     with (
         _kept_buffers(plain),
+        _no_autocast_cache(),
         _disable_current_modes(),
         _quiet(),
         FakeTensorMode(allow_non_fake_inputs=True),
@@ -153,6 +154,17 @@ def _kept_buffers(network: Callable[..., Any]) -> Iterator[None]:
         with torch.no_grad():
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
+
+
+@contextmanager
+def _no_autocast_cache() -> Iterator[None]:
+    """Mixed precision keeps the weights that it has rounded; fake ones must not be there when the real input comes."""
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
 
 
 @contextmanager

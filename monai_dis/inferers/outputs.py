@@ -24,7 +24,7 @@ class OutputForm:
 
     Args:
         keys: names of a mapping's entries; None for a tensor or a sequence.
-        single: whether the answer is a bare tensor.
+        single: whether the answer is one tensor, bare or alone in a sequence.
     """
 
     keys: tuple[Hashable, ...] | None = None
@@ -57,7 +57,8 @@ def flatten_outputs(answer: Any, count: int, size: Sequence[int], who: str) -> t
     elif isinstance(answer, Mapping):
         tensors, form = list(answer.values()), OutputForm(keys=tuple(answer.keys()), single=False)
     elif isinstance(answer, (list, tuple)):
-        tensors, form = list(answer), OutputForm(single=False)
+        # A sequence of one is a tensor, as in MONAI's sliding window.
+        tensors, form = list(answer), OutputForm(single=len(answer) == 1)
     else:
         raise NetworkError(f"the {who} must return a tensor, or a sequence or mapping of tensors, got {type(answer)}.")
     if not tensors or not all(isinstance(t, Tensor) for t in tensors):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from monai_dis.inferers.expected_gain import ExpectedGain
 from monai_dis.inferers.level import Level
 from monai_dis.inferers.windows import WindowGrid, full_roi, window_grid
 
-__all__ = ["Settings", "SparsePlan", "plan_sparse_levels"]
+__all__ = ["Settings", "SparsePlan", "dense_windows", "plan_sparse_levels"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class Settings:
     sw_device: torch.device | str | None = None
     device: torch.device | str | None = None
     progress: bool = False
+    cpu_thresh: int | None = None
+    with_coord: bool = False
+    roi_weight_map: Tensor | None = None
+    process_fn: Callable[..., Any] | None = None
     activation: str | None = None
     score: str = "entropy"
     aggregate: str = "mean"
@@ -60,6 +65,7 @@ class SparsePlan:
         budget: limit of this level alone.
         expected_gain: what scores promise.
         sw_batch_size: windows per call.
+        done: candidates that level 0 ran already, where this level is averaged with it.
     """
 
     index: int
@@ -74,6 +80,12 @@ class SparsePlan:
     budget: Budget
     expected_gain: ExpectedGain
     sw_batch_size: int
+    done: tuple[int, ...] = ()
+
+    @property
+    def cell_parts(self) -> int:
+        """How finely a window is cut for its selection, see `monai_dis.inferers.score.cell_layout`."""
+        return 8 if self.selection == "depth" else 1
 
     @property
     def read_size(self) -> tuple[int, ...]:
@@ -97,6 +109,14 @@ class SparsePlan:
         return tuple(min(g, factor * b) for g, b in zip(self.windows.grid, below, strict=True))
 
 
+def dense_windows(settings: Settings, grid: Sequence[int]) -> WindowGrid | None:
+    """The windows of level 0 on its grid; None where it is one pass."""
+    level = settings.levels[0]
+    if level.roi_size is None:
+        return None
+    return window_grid(grid, full_roi(level.roi_size, grid), _own(level.overlap, settings.overlap))
+
+
 def plan_sparse_levels(settings: Settings, image: Tensor) -> tuple[SparsePlan, ...]:
     """Resolve the sparse levels for an image (B, Ci, *spatial).
 
@@ -105,37 +125,64 @@ def plan_sparse_levels(settings: Settings, image: Tensor) -> tuple[SparsePlan, .
     """
     dims = image.ndim - 2
     below = settings.levels[0].grid_of(image)
-    plans = []
+    dense = dense_windows(settings, below)
+    plans: list[SparsePlan] = []
     for index, level in enumerate(settings.levels[1:], start=1):
         grid = level.grid_of(image)
         if any(g < b for g, b in zip(grid, below, strict=True)):
             raise LevelError(f"levels go from coarse to fine, but level {index} has grid {grid} after {below}.")
         roi = full_roi(_own(level.roi_size, settings.roi_size), grid)
-        score, aggregate = _own(level.score, settings.score), _own(level.aggregate, settings.aggregate)
-        limits = (settings.budget, Budget.of(level.budget))
-        if aggregate != "mean" and level.expected_gain is None and any(b.min_gain is not None for b in limits):
+        score = _own(level.score, settings.score)
+        windows = window_grid(grid, roi, _own(level.overlap, settings.overlap))
+        averaged = _own(level.merge, settings.merge) == "average"
+        if averaged and (index > 1 or dense is None or dense.grid != grid):
             raise LevelError(
-                f"what a window gains cannot be told from the {aggregate} of its uncertainty; use the aggregate mean, or give "
-                f"level {index} an expected_gain."
+                f"level {index} is to be averaged with the level below, which must be level 0 in windows (with a roi_size "
+                "of its own) on the same grid; choose another merge, or give level 0 the same scale and a roi_size."
             )
         plans.append(
             SparsePlan(
                 index=index,
-                windows=window_grid(grid, roi, _own(level.overlap, settings.overlap)),
+                windows=windows,
                 halo=_per_axis(level.halo, dims),
                 mode=_own(level.mode, settings.mode),
                 selection=_own(level.selection, settings.selection),
                 score=score,
-                aggregate=aggregate,
+                aggregate=_own(level.aggregate, settings.aggregate),
                 merge=_own(level.merge, settings.merge),
                 exploration=_own(level.exploration, settings.exploration),
-                budget=limits[1],
+                budget=Budget.of(level.budget),
                 expected_gain=_own(level.expected_gain, ExpectedGain.at_best(score)),
                 sw_batch_size=_own(level.sw_batch_size, settings.sw_batch_size),
+                done=_common(windows, dense) if averaged and dense is not None else (),
             )
         )
+        _check_scores(plans[-1], settings.budget, level)
         below = grid
     return tuple(plans)
+
+
+def _check_scores(plan: SparsePlan, budget: Budget, level: Level) -> None:
+    """Refuse a selection or a floor that the windows' scores cannot serve."""
+    if plan.selection == "depth" and (plan.score == "poster" or plan.aggregate == "max"):
+        raise LevelError(
+            "selection 'depth' adds up the uncertainty of voxels, so it goes neither with score 'poster' nor with "
+            "aggregate 'max'; use the score 'entropy' and the aggregate 'mean'."
+        )
+    floors = [b.min_gain for b in (budget, plan.budget) if b.min_gain is not None]
+    if floors and plan.aggregate != "mean" and level.expected_gain is None:
+        raise LevelError(
+            f"what a window gains cannot be told from the {plan.aggregate} of its uncertainty; use the aggregate mean, or give "
+            f"level {plan.index} an expected_gain."
+        )
+
+
+def _common(windows: WindowGrid, dense: WindowGrid) -> tuple[int, ...]:
+    """Candidates that are windows of level 0 too."""
+    if windows.roi != dense.roi:
+        return ()
+    shared = [np.flatnonzero(np.isin(own, other)) for own, other in zip(windows.starts, dense.starts, strict=True)]
+    return tuple(int(i) for i in np.ravel_multi_index(np.meshgrid(*shared, indexing="ij"), windows.shape).ravel())
 
 
 def _own(value: Any, default: Any) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,58 +16,23 @@ from monai.utils import optional_import
 from torch import Tensor
 
 from monai_dis.errors import NetworkError
+from monai_dis.inferers.call import NetworkCall, places_of
 from monai_dis.inferers.gather import gather_windows, pad_image
 from monai_dis.inferers.grid import spatial
 from monai_dis.inferers.mosaic import Mosaic
-from monai_dis.inferers.operations import count_operations
 from monai_dis.inferers.outputs import OutputForm, flatten_outputs
 from monai_dis.inferers.plan import Settings, SparsePlan
 from monai_dis.inferers.statistics import Stopwatch
 
-__all__ = ["Refiner", "refine_windows"]
-
-
-@dataclass(frozen=True)
-class Refiner:
-    """A refine network with what it needs besides windows.
-
-    Args:
-        network: the network.
-        conditioned: whether it takes the logits of the level below as a second argument.
-        args: further arguments.
-        kwargs: further keyword arguments.
-    """
-
-    network: Callable[..., Any]
-    conditioned: bool = False
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
-
-    def __call__(self, window: Tensor, conditioning: Tensor | None) -> Any:
-        """Answer for windows (K, Ci, *read), with the logits (K, C, *read) of the level below where they are wanted."""
-        inputs = (window,) if conditioning is None else (window, conditioning)
-        return self.network(*inputs, *self.args, **self.kwargs)
-
-    def operations(self, like: Tensor, size: Sequence[int], channels: int) -> int:
-        """Multiply-accumulates for one window of a size.
-
-        Args:
-            like: tensor of the image's channels, type and device.
-            size: spatial size that the network is given.
-            channels: logit channels of the conditioning.
-        """
-        one = like.new_empty((1,))
-        inputs = [one.expand(1, like.shape[1], *size)]
-        if self.conditioned:
-            inputs.append(one.expand(1, channels, *size))
-        return count_operations(self.network, inputs, *self.args, **self.kwargs)
+__all__ = ["refine_windows"]
 
 
 def refine_windows(
     image: Tensor,
+    condition: Tensor | None,
     plan: SparsePlan,
     chosen: Sequence[np.ndarray],
-    refiner: Refiner,
+    refiner: NetworkCall,
     mosaics: Sequence[Mosaic],
     form: OutputForm,
     settings: Settings,
@@ -80,6 +44,7 @@ def refine_windows(
 
     Args:
         image: (B, Ci, *grid) image on the level's grid.
+        condition: (B, Ci, *grid) what travels with it, or None.
         plan: the level.
         chosen: candidate indices per image, best first.
         refiner: the network.
@@ -99,6 +64,8 @@ def refine_windows(
         before = [p[0] + h for p, h in zip(plan.windows.padding, plan.halo, strict=True)]
         after = [p[1] + h for p, h in zip(plan.windows.padding, plan.halo, strict=True)]
         padded = pad_image(image, before, after, mode=settings.padding_mode, cval=settings.cval)
+        if condition is not None:
+            condition = pad_image(condition, before, after, mode=settings.padding_mode, cval=settings.cval)
         # A window's corner less its halo, in the padded image.
         reads = torch.from_numpy(corners + np.asarray(before) - np.asarray(plan.halo))
     sw_device = settings.sw_device or image.device
@@ -109,20 +76,44 @@ def refine_windows(
             with watch.stage("gather"):
                 index = torch.from_numpy(images[batch])
                 window = gather_windows(padded, index, reads[batch], plan.read_size).to(sw_device)
+                extra = None
+                if condition is not None:
+                    extra = gather_windows(condition, index, reads[batch], plan.read_size).to(sw_device)
+                places = [
+                    places_of(c, plan.read_size, i) for c, i in zip(reads[batch].tolist(), index.tolist(), strict=True)
+                ]
                 conditioning = None
                 if refiner.conditioned:
                     below = _conditioning(mosaics[0], plan, images[batch], corners[batch])
                     conditioning = below.to(device=sw_device, dtype=window.dtype)
             with watch.stage("refine"):
-                answer = refiner(window, conditioning)
+                answer = refiner(window, places, below=conditioning, condition=extra)
                 outputs, own = flatten_outputs(answer, len(window), plan.read_size, f"network of level {plan.index}")
                 _check(outputs, own, mosaics, form, plan.index)
             with watch.stage("merge"):
-                for mosaic, output in zip(mosaics, outputs, strict=True):
-                    # A copy without the halo, so that the halo's memory goes.
-                    kept = output[spatial(inside)].clone() if any(plan.halo) else output
-                    mosaic.add_windows(plan.index, images[batch].tolist(), corners[batch].tolist(), kept)
+                # A copy without the halo, so that the halo's memory goes.
+                kept = [output[spatial(inside)].clone() if any(plan.halo) else output for output in outputs]
+                weight = None
+                if settings.process_fn is not None:
+                    kept, weight = _processed(kept, window[spatial(inside)], mosaics[0], plan, settings)
+                for mosaic, output in zip(mosaics, kept, strict=True):
+                    mosaic.add_windows(plan.index, images[batch].tolist(), corners[batch].tolist(), output, weight)
             advance(len(window))
+
+
+def _processed(
+    outputs: Sequence[Tensor], window: Tensor, mosaic: Mosaic, plan: SparsePlan, settings: Settings
+) -> tuple[list[Tensor], Tensor]:
+    """What ``process_fn`` makes of the windows' answers, and the weight (*roi) that it gives them."""
+    assert settings.process_fn is not None
+    importance = mosaic.importance(plan.index).to(device=window.device, dtype=window.dtype)
+    processed, weight = settings.process_fn(tuple(outputs), window, importance)
+    outputs, _ = flatten_outputs(tuple(processed), len(window), plan.windows.roi, "process_fn")
+    if weight.numel() != importance.numel():
+        raise NetworkError(
+            f"process_fn must return one weight for each voxel of a window {plan.windows.roi}, got shape {tuple(weight.shape)}."
+        )
+    return outputs, weight.reshape(plan.windows.roi)
 
 
 def _conditioning(mosaic: Mosaic, plan: SparsePlan, images: np.ndarray, corners: np.ndarray) -> Tensor:

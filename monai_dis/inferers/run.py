@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -13,13 +14,15 @@ from torch import Tensor
 
 from monai_dis.errors import ImageError, NetworkError
 from monai_dis.inferers.budget import Spending, WindowCost, affordable_windows
+from monai_dis.inferers.call import NetworkCall, check_condition
 from monai_dis.inferers.coarse import coarse_pass
+from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.gain import Scorer, scorers_of
 from monai_dis.inferers.grid import resample
-from monai_dis.inferers.merge import importance_map
+from monai_dis.inferers.merge import weight_map
 from monai_dis.inferers.mosaic import Layer, Mosaic
 from monai_dis.inferers.plan import Settings, SparsePlan, plan_sparse_levels
-from monai_dis.inferers.refine import Refiner, refine_windows
+from monai_dis.inferers.refine import refine_windows
 from monai_dis.inferers.result import Counts, IterativeResult
 from monai_dis.inferers.score import WindowScores, lost_detail, probabilities, score_windows
 from monai_dis.inferers.select import select_windows
@@ -50,13 +53,21 @@ def run_levels(
     stages = stages_of(network, settings.levels)
     image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
     image = image if image.is_floating_point() else image.float()
+    kwargs = dict(kwargs)
+    condition = check_condition(kwargs.pop("condition", None), inputs)
+    if settings.device is None and settings.cpu_thresh is not None and prod(image.shape[2:]) > settings.cpu_thresh:
+        settings = replace(settings, device="cpu")
     watch = Stopwatch(cuda=any(d.startswith("cuda") for d in (str(settings.sw_device), str(image.device))))
 
     with watch.stage("coarse", calls=0):
-        coarse = coarse_pass(image, settings.levels[0].grid_of(inputs), stages.coarse, settings, args, kwargs)
+        first = NetworkCall(stages.coarse, False, args, kwargs, settings.with_coord, condition is not None)
+        coarse = coarse_pass(image, condition, settings.levels[0].grid_of(inputs), first, settings)
     watch.calls["coarse"] = coarse.calls
-    mosaics = [_mosaic(output, image, plans, settings) for output in coarse.outputs]
-    refiners = [Refiner(n, c, args, kwargs) for n, c in zip(stages.refine, stages.conditioned, strict=True)]
+    mosaics = [_mosaic(output, coarse.footprint, image, plans, settings) for output in coarse.outputs]
+    refiners = [
+        NetworkCall(n, c, args, kwargs, settings.with_coord, condition is not None)
+        for n, c in zip(stages.refine, stages.conditioned, strict=True)
+    ]
     scorers = scorers_of(plans, stages.scorers)
     prices = _Prices(image, plans, refiners, scorers, mosaics[0], settings)
 
@@ -82,7 +93,7 @@ def run_levels(
             level_image, explore = None, None
             if plan.exploration > 0:
                 level_image = resample(image, plan.windows.grid)
-                explore = score_windows(lost_detail(level_image, below), None, plan.windows)
+                explore = score_windows(lost_detail(level_image, below), None, plan.windows, parts=plan.cell_parts)
         with watch.stage("select"):
             floor = plan.lowest_score(settings.budget)
             picks = [
@@ -94,6 +105,7 @@ def run_levels(
                     selection=plan.selection,
                     explore=explore,
                     exploration=plan.exploration,
+                    done=plan.done,
                 )
                 for b, limit in enumerate(limits)
             ]
@@ -101,7 +113,8 @@ def run_levels(
         records.extend(_records(plan, picks, image.shape[2:]))
         with watch.stage("gather", calls=0):
             level_image = resample(image, plan.windows.grid) if level_image is None else level_image
-        refine_windows(level_image, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
+        extra = None if condition is None else resample(condition, plan.windows.grid)
+        refine_windows(level_image, extra, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
 
     image_count = image.shape[0]
 
@@ -111,7 +124,7 @@ def run_levels(
         full, sliding = prices.references(coarse.operations())
         return Counts(coarse.operations(), refined, full, sliding)
 
-    total = sum(len(p.windows) for p in plans) * image.shape[0]
+    total = sum(len(p.windows) - len(p.done) for p in plans) * image.shape[0]
     return IterativeResult(mosaics, coarse.form, inputs, tuple(records), total, counts, score_size, watch)
 
 
@@ -122,7 +135,7 @@ class _Prices:
         self,
         image: Tensor,
         plans: Sequence[SparsePlan],
-        refiners: Sequence[Refiner],
+        refiners: Sequence[NetworkCall],
         scorers: Sequence[Scorer | None],
         mosaic: Mosaic,
         settings: Settings,
@@ -134,7 +147,7 @@ class _Prices:
         self._channels = mosaic.channels
         self._below = [mosaic.grid_size(p.index - 1) for p in plans]
         budgets = [settings.budget, *[p.budget for p in plans]]
-        self.needed = bool(plans) and any(b.operations is not None for b in budgets)
+        self.needed = bool(plans) and any(b.counts_operations for b in budgets)
 
     def window(self, plan: SparsePlan) -> int:
         """Multiply-accumulates of one window of a level."""
@@ -150,7 +163,7 @@ class _Prices:
         share = plan.windows.share
         if not self.needed:
             return WindowCost(share)
-        return WindowCost(share, self.window(plan), self._full_pass())
+        return WindowCost(share, self.window(plan), self._full_pass(), self._sliding_window())
 
     def references(self, coarse: int) -> tuple[float, float]:
         """Operations of a full pass and of a sliding window at overlap 0.5, for the batch.
@@ -159,14 +172,15 @@ class _Prices:
         """
         if not self._plans:
             return float(coarse), float(coarse)
-        roi = self._plans[-1].windows.roi
-        sliding = len(window_grid(self._size, roi, 0.5)) * self._bare_window()
-        return self._batch * self._full_pass(), self._batch * sliding
+        return self._batch * self._full_pass(), self._batch * self._sliding_window()
 
     def _bare_window(self) -> float:
         """A window of the finest level without its halo."""
         plan = self._plans[-1]
         return self.window(plan) * prod(plan.windows.roi) / prod(plan.read_size)
+
+    def _sliding_window(self) -> float:
+        return len(window_grid(self._size, self._plans[-1].windows.roi, 0.5)) * self._bare_window()
 
     def _full_pass(self) -> float:
         roi = self._plans[-1].windows.roi
@@ -191,11 +205,12 @@ def score_level(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...], gain: T
     """
     below = plan.index - 1
     if gain is not None:
-        return score_windows(gain, None, plan.windows, plan.aggregate)
+        return score_windows(gain, None, plan.windows, plan.aggregate, parts=plan.cell_parts)
     if plan.score == "poster":
         p = probabilities(mosaic.on(size, below), mosaic.activation).nan_to_num(nan=0.5)
         return score_windows(None, p, plan.windows)
-    return score_windows(mosaic.uncertainty(plan.score, size=size, level=below), None, plan.windows, plan.aggregate)
+    unsure = mosaic.uncertainty(plan.score, size=size, level=below)
+    return score_windows(unsure, None, plan.windows, plan.aggregate, parts=plan.cell_parts)
 
 
 def _records(
@@ -221,7 +236,9 @@ def _records(
     return records
 
 
-def _mosaic(coarse: Tensor, image: Tensor, plans: Sequence[SparsePlan], settings: Settings) -> Mosaic:
+def _mosaic(
+    coarse: Tensor, footprint: Footprint | None, image: Tensor, plans: Sequence[SparsePlan], settings: Settings
+) -> Mosaic:
     activation = settings.activation or ("softmax" if coarse.shape[1] > 1 else "sigmoid")
     if activation == "softmax" and coarse.shape[1] < 2:
         raise NetworkError("activation 'softmax' needs two channels or more; use 'sigmoid' for a network with one.")
@@ -230,11 +247,11 @@ def _mosaic(coarse: Tensor, image: Tensor, plans: Sequence[SparsePlan], settings
             p.windows.grid,
             p.windows.roi,
             p.merge,
-            importance_map(p.windows.roi, p.mode, settings.sigma_scale, dtype=coarse.dtype, device=coarse.device),
+            weight_map(p.windows.roi, p.mode, settings.sigma_scale, settings.roi_weight_map, coarse),
         )
         for p in plans
     ]
-    return Mosaic(coarse, image.shape[2:], activation, layers)
+    return Mosaic(coarse, image.shape[2:], activation, layers, footprint)
 
 
 def _check_inputs(inputs: Tensor) -> None:

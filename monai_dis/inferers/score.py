@@ -169,13 +169,22 @@ class WindowScores:
     norm: np.ndarray
 
 
-def cell_layout(windows: WindowGrid) -> CellLayout:
-    """Cut a grid at every edge of its candidate windows."""
+def cell_layout(windows: WindowGrid, parts: int = 1) -> CellLayout:
+    """Cut a grid at every edge of its candidate windows.
+
+    Args:
+        windows: the candidates.
+        parts: cut on until a window is so many cells wide at least, or cells are single voxels.
+    """
     edges, low, high = [], [], []
     for n, r, starts in zip(windows.grid, windows.roi, windows.starts, strict=True):
         first = np.clip(np.asarray(starts, dtype=np.int64), 0, n)
         last = np.clip(np.asarray(starts, dtype=np.int64) + r, 0, n)
         cuts = np.unique(np.concatenate([first, last, [0, n]]))
+        if parts > 1:
+            pieces = np.maximum(1, -(-np.diff(cuts) * parts // r))
+            between = [a + (b - a) * np.arange(k) // k for a, b, k in zip(cuts, cuts[1:], pieces, strict=False)]
+            cuts = np.unique(np.concatenate([*between, [n]]))
         edges.append(cuts)
         low.append(np.searchsorted(cuts, first))
         high.append(np.searchsorted(cuts, last))
@@ -183,7 +192,12 @@ def cell_layout(windows: WindowGrid) -> CellLayout:
 
 
 def score_windows(
-    logits_uncertainty: Tensor | None, window_means_of: Tensor | None, windows: WindowGrid, aggregate: str = "mean"
+    logits_uncertainty: Tensor | None,
+    window_means_of: Tensor | None,
+    windows: WindowGrid,
+    aggregate: str = "mean",
+    *,
+    parts: int = 1,
 ) -> WindowScores:
     """Score every candidate window at once.
 
@@ -194,11 +208,12 @@ def score_windows(
             nearest one half; exactly one of the two maps is given.
         windows: the candidates.
         aggregate: ``"mean"``, ``"sum"`` (in voxels of the level's grid) or ``"max"``.
+        parts: see `cell_layout`.
 
     Returns:
         The scores. Means and sums come from one summed-area table, exact in float64.
     """
-    layout = cell_layout(windows)
+    layout = cell_layout(windows, parts)
     areas = _outer([np.diff(e).astype(np.float64) for e in layout.edges])
     area = box_sums(areas, layout.low, layout.high)
     if window_means_of is not None:

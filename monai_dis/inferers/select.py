@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from monai_dis.errors import LevelError
+from monai_dis.inferers.depth import DepthRace
 from monai_dis.inferers.score import WindowScores, box_max, box_sums
 
 __all__ = ["select_windows"]
@@ -26,6 +27,7 @@ def select_windows(
     selection: str = "coverage",
     explore: WindowScores | None = None,
     exploration: float = 0.0,
+    done: Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the windows of one image.
 
@@ -36,10 +38,12 @@ def select_windows(
         min_score: stop at the first choice that scores below; for ``"coverage"`` what counts is the score of what is
             not covered yet.
         selection: ``"ranked"``: the best scores as they are. ``"coverage"``: greedy; each choice takes the uncertainty
-            that it covers from the other candidates, which comes within ``1 - 1/e`` of the best coverage there is. Ties
-            go to the lower index.
+            that it covers from the other candidates, which comes within ``1 - 1/e`` of the best coverage there is.
+            ``"depth"``: greedy; each choice is worth the uncertainty that it brings deeper into a window, see
+            `monai_dis.inferers.depth`. Ties go to the lower index.
         explore: a second opinion on the same candidates, for ground where ``scores`` may be wrong.
         exploration: share of the choices that go by ``explore``, spread evenly over the order.
+        done: candidates that ran before; they are not chosen.
 
     Returns:
         Candidate indices (K,) of int64, best first, and the score (K,) of float32 that each had when it was chosen, by
@@ -48,11 +52,12 @@ def select_windows(
     Raises:
         LevelError: when ``selection`` is unknown.
     """
-    if selection not in ("coverage", "ranked"):
-        raise LevelError(f"selection must be one of coverage, ranked, got {selection!r}.")
-    most = scores.score[image].size if limit is None else min(limit, scores.score[image].size)
-    race = _Race(scores, image, selection)
-    other = _Race(explore, image, selection) if explore is not None and exploration > 0 else None
+    if selection not in ("coverage", "ranked", "depth"):
+        raise LevelError(f"selection must be one of coverage, ranked, depth, got {selection!r}.")
+    most = scores.score[image].size - len(done)
+    most = most if limit is None else min(limit, most)
+    race = _race(scores, image, selection, done)
+    other = _race(explore, image, selection, done) if explore is not None and exploration > 0 else None
     chosen: list[int] = []
     gains: list[float] = []
     while len(chosen) < most:
@@ -71,10 +76,14 @@ def select_windows(
     return np.asarray(chosen, dtype=np.int64), np.asarray(gains, dtype=np.float32)
 
 
+def _race(scores: WindowScores, image: int, selection: str, done: Sequence[int]) -> _Race | DepthRace:
+    return DepthRace(scores, image, done) if selection == "depth" else _Race(scores, image, selection, done)
+
+
 class _Race:
     """The candidates of one image that are still to be had, and what each would gain now."""
 
-    def __init__(self, scores: WindowScores, image: int, selection: str) -> None:
+    def __init__(self, scores: WindowScores, image: int, selection: str, done: Sequence[int] = ()) -> None:
         self._scores = scores
         self._score = scores.score[image]
         self._covers = selection == "coverage"
@@ -82,6 +91,8 @@ class _Race:
         self._cells = scores.cells[image].copy() if self._covers else scores.cells[image]
         self._taken = np.zeros(self._score.shape, dtype=bool)
         self._rest: list[int] | None = None
+        for index in done:
+            self.take(index)
 
     def best(self) -> tuple[int, float]:
         """The best candidate and its gain; once nothing is left to gain, the best score and no gain."""

@@ -79,7 +79,7 @@ class DisSplitter(Splitter):
     ) -> None:
         super().__init__(patch_size=patch_size, device=device)
         self.budget = Budget.of(budget)
-        if self.budget.operations is not None:
+        if self.budget.counts_operations:
             raise BudgetError(
                 "a splitter does not know the refine network; give windows, coverage, min_score or min_gain."
             )

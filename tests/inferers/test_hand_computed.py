@@ -217,7 +217,7 @@ def test_what_is_spent_is_spent() -> None:
 def test_overlapping_windows_are_averaged() -> None:
     """Row of six, windows of three at 0 and 2: their answers 3 and 5 meet in voxel 2; voxel 5 has no window."""
     like = torch.zeros(1, 1, 6)
-    windows = [(0, (0,), torch.full((1, 3), 3.0)), (0, (2,), torch.full((1, 3), 5.0))]
+    windows = [(0, (0,), torch.full((1, 3), 3.0), None), (0, (2,), torch.full((1, 3), 5.0), None)]
 
     mean, weight = average_windows(windows, importance_map((3,)), like, [0])
 

@@ -1,0 +1,126 @@
+"""Calling a network the way MONAI's sliding window calls it: coordinates, a condition and further arguments with every window.
+
+Letters in shapes: ``K`` windows, ``Ci`` image channels, ``C`` classes, ``*read`` size of what the network is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_dis.errors import ImageError
+from monai_dis.inferers.operations import count_operations, fitting_multiple, preview
+
+__all__ = ["NetworkCall", "Places", "check_condition", "places_of"]
+
+Places = list[list[slice]]
+"""Where each window lies: the slices of image, channels and spatial axes, as MONAI's sliding window gives them."""
+
+
+@dataclass(frozen=True)
+class NetworkCall:
+    """A network, and what it is given besides windows.
+
+    Args:
+        network: any callable.
+        conditioned: whether it takes the logits of the level below as a further argument.
+        args: further arguments.
+        kwargs: further keyword arguments.
+        with_coord: whether it takes the places of the windows as its second argument.
+        with_condition: whether it takes windows of the caller's ``condition`` as a keyword argument.
+    """
+
+    network: Callable[..., Any]
+    conditioned: bool = False
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    with_coord: bool = False
+    with_condition: bool = False
+
+    def __call__(
+        self, window: Tensor, places: Places, *, below: Tensor | None = None, condition: Tensor | None = None
+    ) -> Any:
+        """Answer for windows.
+
+        Args:
+            window: (K, Ci, *read).
+            places: where they lie.
+            below: (K, C, *read) logits of the level below, for a conditioned network.
+            condition: (K, Ci, *read) windows of the condition.
+        """
+        inputs: list[Any] = [window]
+        if self.with_coord:
+            inputs.append(places)
+        if self.conditioned:
+            inputs.append(below)
+        more = {**self.kwargs, "condition": condition} if self.with_condition else self.kwargs
+        return self.network(*inputs, *self.args, **more)
+
+    def operations(self, like: Tensor, size: Sequence[int], channels: int = 0, count: int = 1) -> int:
+        """Multiply-accumulates for windows of a size.
+
+        Args:
+            like: tensor of the image's channels, type and device.
+            size: spatial size that the network is given.
+            channels: logit channels of the level below.
+            count: number of windows.
+        """
+        one = like.new_empty((1,))
+        inputs = [one.expand(count, like.shape[1], *size)]
+        if self.conditioned:
+            inputs.append(one.expand(count, channels, *size))
+        return count_operations(self._of_tensors(), inputs, *self.args, **self.kwargs)
+
+    def fitting_multiple(self, like: Tensor) -> int | None:
+        """See `monai_dis.inferers.operations.fitting_multiple`."""
+        return fitting_multiple(self._of_tensors(), like, *self.args, **self.kwargs)
+
+    def accepts(self, like: Tensor, size: Sequence[int]) -> bool:
+        """Whether the network answers windows of a size with the same size; (B, Ci, ...) like as for `operations`."""
+        one = like.new_empty((1,)).expand(1, like.shape[1], *size)
+        seen = preview(self._of_tensors(), [one], *self.args, **self.kwargs)
+        return seen is not None and bool(seen.shapes) and all(s[2:] == tuple(size) for s in seen.shapes)
+
+    def _of_tensors(self) -> Callable[..., Any]:
+        """The network as a callable of tensors, for counting; itself where it can be, so that counts are remembered."""
+        if not self.with_coord and not self.with_condition:
+            return self.network
+
+        def call(window: Tensor, *rest: Any, **more: Any) -> Any:
+            places = [places_of([0] * (window.ndim - 2), window.shape[2:], 0)] * len(window)
+            # A condition has the shape of its image, so that a window may stand for one.
+            extra = {"condition": torch.zeros_like(window)} if self.with_condition else {}
+            return self.network(window, *([places] if self.with_coord else []), *rest, **more, **extra)
+
+        return call
+
+
+def places_of(start: Sequence[int], size: Sequence[int], image: int) -> list[slice]:
+    """The place of one window in a padded batch of images.
+
+    Args:
+        start: its first voxel.
+        size: its size.
+        image: index in the batch.
+    """
+    spatial = [slice(int(a), int(a) + int(n)) for a, n in zip(start, size, strict=True)]
+    return [slice(image, image + 1), slice(None), *spatial]
+
+
+def check_condition(condition: Any, inputs: Tensor) -> Tensor | None:
+    """A condition as a plain tensor; None stays None.
+
+    Raises:
+        ImageError: when it is no tensor of the shape of the inputs, which MONAI's sliding window asks for too.
+    """
+    if condition is None:
+        return None
+    if not isinstance(condition, Tensor) or condition.shape != inputs.shape:
+        found = tuple(condition.shape) if isinstance(condition, Tensor) else type(condition).__name__
+        raise ImageError(f"condition must have the shape of the inputs {tuple(inputs.shape)}, got {found}.")
+    plain: Tensor = condition.as_tensor() if hasattr(condition, "as_tensor") else condition
+    return plain if plain.is_floating_point() else plain.float()
