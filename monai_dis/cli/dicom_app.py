@@ -102,7 +102,8 @@ def fetch(
 ) -> None:
     """Fetch studies from a DICOMweb server."""
     from monai_dis.cli.dicom_peers import run_fetch
-    from monai_dis.dicom.dicomweb import Query, Server
+    from monai_dis.dicom.dicomweb_fetch import Query
+    from monai_dis.dicom.dicomweb_server import Server
     from monai_dis.dicom.retry import Retry
 
     query = Query(study, series, modality, read_pairs(where, "--where"), most)
