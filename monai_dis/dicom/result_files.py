@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from monai_dis.bundle.dicom_metadata import DicomEntry
 from monai_dis.data.atomic import atomic_path
-from monai_dis.dicom.label_files import flat_labels, segment_records, write_nifti, write_seg_nrrd
+from monai_dis.dicom.label_files import file_labels, mask_of, segment_records, write_nifti
 from monai_dis.dicom.loaded_study import LoadedStudy
 from monai_dis.dicom.predicting import VolumeAnswer
 from monai_dis.dicom.presentation import Presentation
 from monai_dis.dicom.seg import SegKind, make_seg
+from monai_dis.dicom.seg_nrrd import write_seg_nrrd
 from monai_dis.dicom.sr import make_sr, segment_volumes_ml
 from monai_dis.dicom.uids import ResultIdentity
 from monai_dis.dicom.uncertainty_seg import make_uncertainty_seg
@@ -38,8 +39,9 @@ class ResultFormat(str, Enum):
     Attributes:
         SEG: a binary DICOM SEG, and an SR with the volumes.
         LABELMAP: the same with a SEG of the label map kind.
-        NIFTI: NIfTI of the class indices on the source grid, with a JSON file of labels, codes and volumes.
-        NRRD: the class indices as ``.seg.nrrd``, with the same JSON file.
+        NIFTI: NIfTI of the class indices on the source grid, with a JSON file of labels, codes and volumes; classes that overlap
+            lie along its fourth axis.
+        NRRD: the same as ``.seg.nrrd`` of 3D Slicer, where classes that overlap lie in layers.
     """
 
     SEG = "seg"
@@ -127,7 +129,7 @@ class ResultWriter:
         return {key: str(path.absolute()) for key, path in paths.items()}
 
     def _label_files(self, answer: VolumeAnswer, loaded: LoadedStudy, stem: Path, result: Entry) -> Entry:
-        labels, affine, segments = flat_labels(answer.labels), loaded.plan.affine_lps, self.entry.segments
+        labels, affine, segments = file_labels(answer.labels), loaded.plan.affine_lps, self.entry.segments
         if self.format is ResultFormat.NRRD:
             output = stem.with_name(f"{stem.name}.seg.nrrd")
             write_seg_nrrd(labels, affine, output, segments)
@@ -139,7 +141,7 @@ class ResultWriter:
             paths["uncertainty"] = stem.with_name(f"{stem.name}_uncertainty.nii.gz")
             write_nifti(answer.uncertainty, affine, paths["uncertainty"])
         figures = [
-            {**measured, **record} for measured, record in zip(result["segments"], segment_records(segments), strict=True)
+            {**measured, **record} for measured, record in zip(result["segments"], segment_records(labels, segments), strict=True)
         ]  # fmt: skip
         with atomic_path(paths["labels"]) as temporary:
             temporary.write_text(json.dumps({**result, "segments": figures}, indent=2) + "\n", encoding="utf-8")
@@ -148,7 +150,7 @@ class ResultWriter:
     def _segments(self, labels: npt.NDArray[Any], volumes: Mapping[int, float]) -> list[Entry]:
         entries = []
         for number, segment in self.entry.segments.items():
-            inside = labels[number - 1] > 0 if labels.ndim == 4 else labels == number
+            inside = mask_of(labels, number)
             entries.append(
                 {
                     "number": number,
