@@ -22,7 +22,7 @@ __all__ = ["needs_ohif", "take_picture", "viewer"]
 HOME = Path(__file__).parents[2] / ".ci" / "ohif"
 PAGES, DRIVER = HOME / "package" / "dist", HOME / "node_modules" / "playwright-core"
 SCRIPT = Path(__file__).with_name("ohif_picture.cjs")
-LONGEST_S = 240
+LONGEST_S = 600
 
 needs_ohif = pytest.mark.skipif(
     not (PAGES / "index.html").is_file()

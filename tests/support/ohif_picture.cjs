@@ -4,7 +4,7 @@
 const [driver, browser, address, study, title, position, picture] = process.argv.slice(2);
 const { chromium } = require(driver);
 
-const PATIENCE = { timeout: 120000 };
+const PATIENCE = { timeout: 240000 };
 const STEPS = 500;
 
 const options = [
