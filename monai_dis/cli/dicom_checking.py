@@ -51,9 +51,13 @@ def run_check(
     quiet_third_parties()
     from monai_dis.dicom.findings import read_policy
     from monai_dis.dicom.study_check import check_studies, report_of
-    from monai_dis.dicom.target import Target
+    from monai_dis.dicom.target import PHOTOGRAPHS, Target
 
-    target = Target(modalities=(modality,) if modality else (), body_parts=(body_part.upper(),) if body_part else ())
+    target = Target(
+        modalities=(modality,) if modality else (),
+        body_parts=(body_part.upper(),) if body_part else (),
+        colour=modality is None or modality in PHOTOGRAPHS,
+    )
     others: dict[str, Target | None] = {}
     if bundle is not None:
         target = _target_of(find_bundle(bundle))

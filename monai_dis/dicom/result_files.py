@@ -26,6 +26,7 @@ from monai_dis.dicom.uncertainty_seg import make_uncertainty_seg
 from monai_dis.dicom.writing import write_object
 from monai_dis.engines.prediction import Prediction
 from monai_dis.engines.segment import SMALLEST_PICTURE
+from monai_dis.errors import DicomError
 
 __all__ = ["ResultFormat", "ResultWriter", "finished_result", "record_result"]
 
@@ -37,7 +38,7 @@ class ResultFormat(str, Enum):
     """What is written for a DICOM study.
 
     Attributes:
-        SEG: a binary DICOM SEG, and an SR with the volumes.
+        SEG: a binary DICOM SEG, and an SR with the volumes; of a photograph, which has none, the SEG alone.
         LABELMAP: the same with a SEG of the label map kind.
         NIFTI: NIfTI of the class indices on the source grid, with a JSON file of labels, codes and volumes; classes that overlap
             lie along its fourth axis.
@@ -75,7 +76,8 @@ class ResultWriter:
             DicomError: when the labels do not fit what is to be written.
         """
         labels, plan = answer.labels, loaded.plan
-        volumes = segment_volumes_ml(labels, plan.affine_lps, self.entry)
+        # A photograph has no depth, and often pixels of unknown size.
+        volumes = {} if plan.photograph else segment_volumes_ml(labels, plan.affine_lps, self.entry)
         result: Entry = {"segments": self._segments(labels, volumes)}
         if plan.missing:
             result["not_assessed_slices"] = list(plan.missing)
@@ -123,12 +125,16 @@ class ResultWriter:
             paths["uncertainty"] = folder / f"{stem}.uncertainty.dcm"
             write_object(uncertain, paths["uncertainty"])
             others.append(uncertain)
+        if loaded.plan.photograph:
+            return {key: str(path.absolute()) for key, path in paths.items()}
         report = make_sr(seg, volumes, loaded.plan, source, self.entry, identity, presentation, others=others)
         paths["sr"] = folder / f"{stem}.sr.dcm"
         write_object(report, paths["sr"])  # last: where there is a report, there is what it refers to
         return {key: str(path.absolute()) for key, path in paths.items()}
 
     def _label_files(self, answer: VolumeAnswer, loaded: LoadedStudy, stem: Path, result: Entry) -> Entry:
+        if loaded.plan.photograph:
+            raise DicomError("a photograph has no place in space, which label files need; choose --format seg.")
         labels, affine, segments = file_labels(answer.labels), loaded.plan.affine_lps, self.entry.segments
         if self.format is ResultFormat.NRRD:
             output = stem.with_name(f"{stem.name}.seg.nrrd")
@@ -156,7 +162,7 @@ class ResultWriter:
                     "number": number,
                     "label": segment.label,
                     "voxels": int(np.count_nonzero(inside)),
-                    "volume_ml": round(volumes[number], 6),
+                    **({"volume_ml": round(volumes[number], 6)} if volumes else {}),
                     "touches_border": _touches_border(inside),
                 }
             )
