@@ -86,6 +86,8 @@ _ALWAYS = [
 ]
 #: Names of persons, which may hold any bytes.
 _NAMES = ("PatientName", "ReferringPhysicianName")
+#: Photographs whose class may hold several frames: ophthalmic ones of 8 and of 16 bits.
+_OPHTHALMIC = ("1.2.840.10008.5.1.4.1.1.77.1.5.1", "1.2.840.10008.5.1.4.1.1.77.1.5.2")
 _NO_DATE, _NO_TIME = "19000101", "000000"
 
 
@@ -127,7 +129,8 @@ def _reference(plan: VolumePlan, index: int) -> Dataset:
                 setattr(reference, keyword, header[keyword].value)
         if plan.photograph:
             # Of classes that may hold several frames highdicom takes pixel measures from a group, of the others from the attribute.
-            reference.NumberOfFrames = 1
+            if instance.sop_class in _OPHTHALMIC:
+                reference.NumberOfFrames = 1
             reference.PixelSpacing = list(plan.frames[0].spacing)
             reference.SharedFunctionalGroupsSequence = [_measures(plan)]
             return cast("Dataset", reference)
