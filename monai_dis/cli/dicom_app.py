@@ -26,14 +26,17 @@ def _group() -> None:
 
 @dicom_app.command(
     help="Say what is in an input, what would be segmented, and why not.\n\n"
-    "Reads headers only. Exit status: 0 when a segmentation would be written, 3 when the input is rejected.",
+    "Reads headers only. A tree of studies in folders of their own is checked study by study. Exit status: 0 when a segmentation "
+    "would be written, 3 when the input, or one of its studies, is rejected.",
     epilog="Example: [bold]monai-dis dicom check study/ --modality CT --json check.json[/bold]",
 )
 def check(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="INPUT", help="Folder, file, DICOMDIR or ZIP; NIfTI, NRRD or MHA too.", show_default=False
+            metavar="INPUT",
+            help="Folder, tree of studies, file, DICOMDIR or ZIP; NIfTI, NRRD or MHA too.",
+            show_default=False,
         ),
     ],
     bundle: Annotated[
@@ -102,7 +105,8 @@ def fetch(
 ) -> None:
     """Fetch studies from a DICOMweb server."""
     from monai_dis.cli.dicom_peers import run_fetch
-    from monai_dis.dicom.dicomweb import Query, Server
+    from monai_dis.dicom.dicomweb_fetch import Query
+    from monai_dis.dicom.dicomweb_server import Server
     from monai_dis.dicom.retry import Retry
 
     query = Query(study, series, modality, read_pairs(where, "--where"), most)

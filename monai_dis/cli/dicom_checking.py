@@ -1,25 +1,25 @@
-"""`monai-dis dicom check`: inspect an input and print what was found."""
+"""`monai-dis dicom check`: inspect the studies of an input and print what was found."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from rich.markup import escape
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from monai_dis.bundle import BundleMetadata, find_bundle, known_bundles
-from monai_dis.cli.console import out, working
+from monai_dis.cli.check_tables import print_checks
+from monai_dis.cli.console import working
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data.atomic import atomic_path
 from monai_dis.errors import BundleError, DicomError, OutputError
 
+if TYPE_CHECKING:
+    from monai_dis.dicom.target import Target
+
 __all__ = ["read_limits", "run_check"]
 
 REJECTED = 3
-_COLORS = {"accept": "green", "fix": "green", "warn": "yellow", "reject": "red"}
 
 
 def run_check(
@@ -50,26 +50,26 @@ def run_check(
     """
     quiet_third_parties()
     from monai_dis.dicom.findings import read_policy
-    from monai_dis.dicom.inspection import inspect
-    from monai_dis.dicom.target import Target
+    from monai_dis.dicom.study_check import check_studies, report_of
+    from monai_dis.dicom.target import PHOTOGRAPHS, Target
 
-    target = Target(modalities=(modality,) if modality else (), body_parts=(body_part.upper(),) if body_part else ())
+    target = Target(
+        modalities=(modality,) if modality else (),
+        body_parts=(body_part.upper(),) if body_part else (),
+        colour=modality is None or modality in PHOTOGRAPHS,
+    )
+    others: dict[str, Target | None] = {}
     if bundle is not None:
-        metadata = BundleMetadata.read(find_bundle(bundle))
-        of_bundle = Target.of_bundle(metadata)
-        if of_bundle is None:
-            raise BundleError(f"the bundle {metadata.name} says nothing about DICOM; its metadata have no dicom entry.")
-        target = of_bundle
-    with (
-        working("reading headers"),
-        inspect(
-            source, target, limits=read_limits(limits), policies=read_policy(policies), selection=selection
-        ) as inspection,
-    ):
-        report = inspection.to_dict()
-    if bundle is None:
-        report["bundles"] = {name: _fit(folder, report) for name, folder in known_bundles().items()}
-    _print(report)
+        target = _target_of(find_bundle(bundle))
+    else:
+        others = {name: _target_or_none(folder) for name, folder in known_bundles().items()}
+    bounds, changes = read_limits(limits), read_policy(policies)
+    checks = []
+    with working("reading headers"):
+        for check in check_studies(source, target, others, limits=bounds, policies=changes, selection=selection):
+            checks.append(check)
+    report = report_of(checks)
+    print_checks(checks)
     if json_file is not None:
         _write(report, json_file)
     return REJECTED if report["verdict"] == "reject" else 0
@@ -91,43 +91,21 @@ def read_limits(changes: Mapping[str, str]) -> Any:
         raise DicomError("a limit must be a whole number, such as --limit frames=5000.") from None
 
 
-def _fit(folder: Path, report: Mapping[str, Any]) -> str:
-    """Whether a bundle could segment the input, in words."""
+def _target_of(folder: Path) -> Target:
+    from monai_dis.dicom.target import Target
+
+    metadata = BundleMetadata.read(folder)
+    target = Target.of_bundle(metadata)
+    if target is None:
+        raise BundleError(f"the bundle {metadata.name} says nothing about DICOM; its metadata have no dicom entry.")
+    return target
+
+
+def _target_or_none(folder: Path) -> Target | None:
     try:
-        entry = BundleMetadata.read(folder).dicom
+        return _target_of(folder)
     except BundleError:
-        return "its metadata cannot be read"
-    if entry is None:
-        return "not for DICOM"
-    modalities = {each["modality"] for each in report["series"]}
-    if not modalities & set(entry.modalities):
-        return f"takes {' or '.join(entry.modalities)}"
-    return "rejected, see the findings" if report["verdict"] == "reject" else "fits"
-
-
-def _print(report: Mapping[str, Any]) -> None:
-    verdict = report["verdict"]
-    out.print(f"[{_COLORS[verdict]}]{verdict}[/]")
-    for finding in report["findings"]:
-        color, count = _COLORS[finding["policy"]], finding["instances"]
-        times = f" ({count}x)" if count > 1 else ""
-        out.print(
-            f"  [{color}]{finding['policy']:6}[/] {finding['code']}: {escape(finding['message'])}{times}",
-            highlight=False,
-        )
-    if report["series"]:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("series", "modality", "images", "spacing (mm)", "verdict"):
-            table.add_column(column)
-        for each in report["series"]:
-            spacing = " x ".join(f"{value:.4g}" for value in each["spacing_mm"] or ()) or "-"
-            table.add_row(str(each["number"]), each["modality"], str(each["images"]), spacing, each["verdict"])
-        out.print(table)
-    for volume in report["volumes"]:
-        size = " x ".join(str(number) for number in volume["shape_columns_rows_slices"])
-        out.print(f"a segmentation would receive {size} voxels", highlight=False)
-    for name, fit in report.get("bundles", {}).items():
-        out.print(f"  {name}: {fit}", highlight=False)
+        return None
 
 
 def _write(report: Mapping[str, Any], path: Path) -> None:

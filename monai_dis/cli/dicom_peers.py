@@ -13,7 +13,9 @@ from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data.atomic import atomic_path
 from monai_dis.dicom.c_store import read_node, send_instances
 from monai_dis.dicom.delivery import Delivery, collect_instances
-from monai_dis.dicom.dicomweb import Query, Server, fetch_instances, store_instances
+from monai_dis.dicom.dicomweb_fetch import Query, fetch_instances
+from monai_dis.dicom.dicomweb_server import Server
+from monai_dis.dicom.dicomweb_store import store_instances
 from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.retry import Retry
 from monai_dis.engines.output_folder import prepare_folder

@@ -11,6 +11,7 @@ from monai_dis.dicom.findings import Finding, finding
 from monai_dis.dicom.frames import frame_count
 from monai_dis.dicom.instance import Instance
 from monai_dis.dicom.limits import Limits
+from monai_dis.dicom.photographs import is_coloured
 from monai_dis.dicom.values import AttributeProblem, integer, raw_value, text, texts
 
 __all__ = ["check_image", "check_values_of_series", "is_image", "is_secondary_capture", "stored_bytes"]
@@ -49,14 +50,16 @@ def stored_bytes(instance: Instance) -> int:
     """
     rows, columns, allocated = (_needed(instance, name) for name in ("Rows", "Columns", "BitsAllocated"))
     samples = integer(instance.header, "SamplesPerPixel") or 1
+    if text(instance.header, "PhotometricInterpretation") == "YBR_FULL_422" and instance.syntax in NATIVE:
+        samples = 2  # two pixels share their colour (PS3.3 C.7.6.3.1.2)
     return (rows * columns * frame_count(instance) * samples * allocated + 7) // 8
 
 
-def check_image(instance: Instance, limits: Limits) -> list[Finding]:
-    """Everything about one image that its own header tells, apart from its place in space."""
+def check_image(instance: Instance, limits: Limits, *, colour: bool = False) -> list[Finding]:
+    """Everything about one image that its own header tells, apart from its place in space; ``colour`` allows photographs."""
     findings: list[Finding] = []
     try:
-        findings.extend(_kind(instance))
+        findings.extend(_kind(instance, colour))
         if findings:
             return findings
         claimed = stored_bytes(instance)
@@ -118,12 +121,15 @@ def _said(problem: AttributeProblem) -> str:
     return "missing or empty" if problem.code == "ATTRIBUTE_MISSING" else "impossible"
 
 
-def _kind(instance: Instance) -> Iterator[Finding]:
+def _kind(instance: Instance, colour: bool) -> Iterator[Finding]:
     samples = integer(instance.header, "SamplesPerPixel") or 1
-    if samples != 1 or text(instance.header, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
+    meaning = text(instance.header, "PhotometricInterpretation")
+    photograph = colour and is_coloured(instance)
+    if photograph and samples != (1 if meaning == "PALETTE COLOR" else 3):
+        raise AttributeProblem("ATTRIBUTE_INVALID", "SamplesPerPixel")
+    if not photograph and (samples != 1 or meaning not in ("MONOCHROME1", "MONOCHROME2")):
         yield finding(
-            "IMAGE_NOT_GRAYSCALE",
-            "the images are in colour; give the original grey images, or photographs as PNG or TIFF.",
+            "IMAGE_NOT_GRAYSCALE", "the images are in colour, grey ones are wanted; give the original images."
         )
     elif is_secondary_capture(instance):
         yield finding(

@@ -25,7 +25,7 @@ from monai_dis.dicom.volume_files import FileVolume, inspect_volume_file
 from monai_dis.dicom.volume_plan import VolumePlan
 from monai_dis.errors import DicomError
 
-__all__ = ["Inspection", "inspect"]
+__all__ = ["Inspection", "inspect", "inspect_for"]
 
 _TRUNCATED = 8
 
@@ -92,24 +92,40 @@ def inspect(
     Raises:
         DicomError: when the input does not exist or pydicom is not installed.
     """
+    with inspect_for(inputs, (target,), limits=limits, policies=policies, selection=selection) as found:
+        yield found[0]
+
+
+@contextmanager
+def inspect_for(
+    inputs: str | Path | Sequence[str | Path],
+    targets: Sequence[Target],
+    *,
+    limits: Limits | None = None,
+    policies: Mapping[str, Policy] | None = None,
+    selection: Mapping[str, str] | None = None,
+) -> Iterator[tuple[Inspection, ...]]:
+    """Inspect an input for several targets at once: its files are read a single time. See `inspect`."""
     limits, policies = limits or Limits(), policies or {}
     if isinstance(inputs, (str, Path)) and image_suffix(inputs) in VOLUME_SUFFIXES and Path(inputs).is_file():
         file_volume, found = inspect_volume_file(Path(inputs), limits)
         found = list(merged(apply_policy(found, policies)))
         usable = file_volume is not None and verdict(found) is not Policy.REJECT
-        yield Inspection(tuple(found), (), (file_volume,) if usable and file_volume else ())
+        inspection = Inspection(tuple(found), (), (file_volume,) if usable and file_volume else ())
+        yield (inspection,) * len(targets)
         return
     require("pydicom")
     with open_input(inputs, limits) as files:
         # Once for all values of all headers: to silence a library takes longer than to read a value.
         with discreet():
-            inspection = _inspected(files, target, limits, policies, selection or {})
-        yield inspection
+            instances, findings = _read_all(files, limits)
+            inspections = tuple(
+                _inspected(instances, findings, target, limits, policies, selection or {}) for target in targets
+            )
+        yield inspections
 
 
-def _inspected(
-    files: InputFiles, target: Target, limits: Limits, policies: Mapping[str, Policy], selection: Mapping[str, str]
-) -> Inspection:
+def _read_all(files: InputFiles, limits: Limits) -> tuple[list[Instance], list[Finding]]:
     findings = list(files.findings)
     instances: list[Instance] = []
     for path in files.paths:
@@ -117,6 +133,18 @@ def _inspected(
         findings.extend(own)
         if instance is not None and instance.sop_class != DIRECTORY_CLASS:
             instances.append(instance)
+    return instances, findings
+
+
+def _inspected(
+    instances: Sequence[Instance],
+    of_files: Sequence[Finding],
+    target: Target,
+    limits: Limits,
+    policies: Mapping[str, Policy],
+    selection: Mapping[str, str],
+) -> Inspection:
+    findings = list(of_files)
     findings.extend(_check_people(instances))
     images = [instance for instance in instances if is_image(instance)]
     wanted = selection.get("SeriesNumber")

@@ -13,6 +13,7 @@ from monai_dis.dicom.extra import discreet
 from monai_dis.dicom.findings import CODES, Finding
 from monai_dis.dicom.inspection import Inspection
 from monai_dis.dicom.limits import Limits
+from monai_dis.dicom.photographs import read_photograph
 from monai_dis.dicom.pixels import read_volume
 from monai_dis.dicom.source_images import read_first_header
 from monai_dis.dicom.volume_plan import VolumePlan
@@ -30,7 +31,7 @@ class LoadedStudy:
 
     Attributes:
         plan: the volume.
-        values: (columns, rows, slices) float32.
+        values: (columns, rows, slices) float32; (3, columns, rows, 1) of a photograph.
         source: whole header of the first image.
         findings: about the input.
         seconds: for reading.
@@ -81,6 +82,6 @@ def load_study(plan: VolumePlan, found: Inspection, limits: Limits, since: float
         DicomError: when pixels cannot be decoded.
     """
     with discreet():
-        values = read_volume(plan, limits)
+        values = read_photograph(plan, limits) if plan.photograph else read_volume(plan, limits)
         source = read_first_header(plan, limits)
     return LoadedStudy(plan, values, source, found.findings, time.perf_counter() - since)

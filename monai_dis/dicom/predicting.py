@@ -82,15 +82,19 @@ def _volume(loaded: LoadedStudy, predictor: Predictor) -> VolumeAnswer:
 
 def _slices(loaded: LoadedStudy, predictor: Predictor) -> VolumeAnswer:
     values, shown = loaded.values, loaded.plan.shape[2] // 2
-    if predictor.expected.channels == _COLOURS:
+    photograph, coloured = loaded.plan.photograph, predictor.expected.channels == _COLOURS
+    if coloured and not photograph:
         values = _display_values(values)
     # A slice lies in its own plane: of a sagittal one, the first two patient axes would be a single line.
     plane = np.diag([*np.linalg.norm(loaded.plan.affine_lps[:3, :2], axis=0), 1.0, 1.0])
     labels, refined, uncertain, figures = [], [], [], []
     kept: Prediction | None = None
-    for index in range(values.shape[2]):
-        image = as_image(values[:, :, index], plane)
-        if predictor.expected.channels == _COLOURS:
+    for index in range(loaded.plan.shape[2]):
+        image = as_image(values[0, :, :, index] if photograph else values[:, :, index], plane)
+        if photograph:
+            colours = torch.as_tensor(np.ascontiguousarray(values[..., index]))
+            image = MetaTensor(colours, affine=image.affine, meta=image.meta)
+        elif coloured:
             image = MetaTensor(image.as_tensor().expand(_COLOURS, -1, -1).clone(), affine=image.affine, meta=image.meta)
         each = predictor(VOLUME_NAME, image)
         labels.append(each.labels.numpy())

@@ -14,17 +14,19 @@ import numpy.typing as npt
 
 from monai_dis.bundle.dicom_metadata import DicomEntry
 from monai_dis.data.atomic import atomic_path
-from monai_dis.dicom.label_files import flat_labels, segment_records, write_nifti, write_seg_nrrd
+from monai_dis.dicom.label_files import file_labels, mask_of, segment_records, write_nifti
 from monai_dis.dicom.loaded_study import LoadedStudy
 from monai_dis.dicom.predicting import VolumeAnswer
 from monai_dis.dicom.presentation import Presentation
 from monai_dis.dicom.seg import SegKind, make_seg
+from monai_dis.dicom.seg_nrrd import write_seg_nrrd
 from monai_dis.dicom.sr import make_sr, segment_volumes_ml
 from monai_dis.dicom.uids import ResultIdentity
 from monai_dis.dicom.uncertainty_seg import make_uncertainty_seg
 from monai_dis.dicom.writing import write_object
 from monai_dis.engines.prediction import Prediction
 from monai_dis.engines.segment import SMALLEST_PICTURE
+from monai_dis.errors import DicomError
 
 __all__ = ["ResultFormat", "ResultWriter", "finished_result", "record_result"]
 
@@ -36,10 +38,11 @@ class ResultFormat(str, Enum):
     """What is written for a DICOM study.
 
     Attributes:
-        SEG: a binary DICOM SEG, and an SR with the volumes.
+        SEG: a binary DICOM SEG, and an SR with the volumes; of a photograph, which has none, the SEG alone.
         LABELMAP: the same with a SEG of the label map kind.
-        NIFTI: NIfTI of the class indices on the source grid, with a JSON file of labels, codes and volumes.
-        NRRD: the class indices as ``.seg.nrrd``, with the same JSON file.
+        NIFTI: NIfTI of the class indices on the source grid, with a JSON file of labels, codes and volumes; classes that overlap
+            lie along its fourth axis.
+        NRRD: the same as ``.seg.nrrd`` of 3D Slicer, where classes that overlap lie in layers.
     """
 
     SEG = "seg"
@@ -73,7 +76,8 @@ class ResultWriter:
             DicomError: when the labels do not fit what is to be written.
         """
         labels, plan = answer.labels, loaded.plan
-        volumes = segment_volumes_ml(labels, plan.affine_lps, self.entry)
+        # A photograph has no depth, and often pixels of unknown size.
+        volumes = {} if plan.photograph else segment_volumes_ml(labels, plan.affine_lps, self.entry)
         result: Entry = {"segments": self._segments(labels, volumes)}
         if plan.missing:
             result["not_assessed_slices"] = list(plan.missing)
@@ -121,13 +125,17 @@ class ResultWriter:
             paths["uncertainty"] = folder / f"{stem}.uncertainty.dcm"
             write_object(uncertain, paths["uncertainty"])
             others.append(uncertain)
+        if loaded.plan.photograph:
+            return {key: str(path.absolute()) for key, path in paths.items()}
         report = make_sr(seg, volumes, loaded.plan, source, self.entry, identity, presentation, others=others)
         paths["sr"] = folder / f"{stem}.sr.dcm"
         write_object(report, paths["sr"])  # last: where there is a report, there is what it refers to
         return {key: str(path.absolute()) for key, path in paths.items()}
 
     def _label_files(self, answer: VolumeAnswer, loaded: LoadedStudy, stem: Path, result: Entry) -> Entry:
-        labels, affine, segments = flat_labels(answer.labels), loaded.plan.affine_lps, self.entry.segments
+        if loaded.plan.photograph:
+            raise DicomError("a photograph has no place in space, which label files need; choose --format seg.")
+        labels, affine, segments = file_labels(answer.labels), loaded.plan.affine_lps, self.entry.segments
         if self.format is ResultFormat.NRRD:
             output = stem.with_name(f"{stem.name}.seg.nrrd")
             write_seg_nrrd(labels, affine, output, segments)
@@ -139,7 +147,7 @@ class ResultWriter:
             paths["uncertainty"] = stem.with_name(f"{stem.name}_uncertainty.nii.gz")
             write_nifti(answer.uncertainty, affine, paths["uncertainty"])
         figures = [
-            {**measured, **record} for measured, record in zip(result["segments"], segment_records(segments), strict=True)
+            {**measured, **record} for measured, record in zip(result["segments"], segment_records(labels, segments), strict=True)
         ]  # fmt: skip
         with atomic_path(paths["labels"]) as temporary:
             temporary.write_text(json.dumps({**result, "segments": figures}, indent=2) + "\n", encoding="utf-8")
@@ -148,13 +156,13 @@ class ResultWriter:
     def _segments(self, labels: npt.NDArray[Any], volumes: Mapping[int, float]) -> list[Entry]:
         entries = []
         for number, segment in self.entry.segments.items():
-            inside = labels[number - 1] > 0 if labels.ndim == 4 else labels == number
+            inside = mask_of(labels, number)
             entries.append(
                 {
                     "number": number,
                     "label": segment.label,
                     "voxels": int(np.count_nonzero(inside)),
-                    "volume_ml": round(volumes[number], 6),
+                    **({"volume_ml": round(volumes[number], 6)} if volumes else {}),
                     "touches_border": _touches_border(inside),
                 }
             )

@@ -100,11 +100,13 @@ def assemble_seg(
             device_serial_number=identity.result.weights[:LONGEST_SH],
             content_description=presentation.statement[:LONGEST_LO],
             content_label=label,
-            plane_positions=None if whole else positions,
+            plane_positions=None if whole or plan.photograph else positions,
             omit_empty_frames=False,
             series_description=presentation.series_description("SEG" if label == "SEGMENTATION" else label),
             **(fractional if segmentation_type == "FRACTIONAL" else {}),
         )
+        if plan.photograph:
+            _leave_space_out(seg, source)
         for item in seg.SegmentSequence:
             if (color := colors.get(int(item.SegmentNumber))) is not None:
                 item.RecommendedDisplayCIELabValue = _cie_lab(color)
@@ -114,6 +116,13 @@ def assemble_seg(
         fixed_times(source, seg)
     result: Dataset = seg
     return result
+
+
+def _leave_space_out(seg: Any, source: Dataset) -> None:
+    """Say of the planes of a photograph what its header says, and no more."""
+    if "PixelSpacing" not in source:
+        seg.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
+    seg.PatientOrientation = source.get("PatientOrientation")
 
 
 def _code(code: Code) -> Any:

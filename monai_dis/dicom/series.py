@@ -13,6 +13,7 @@ from monai_dis.dicom.frames import Frame, frames_of, is_multiframe
 from monai_dis.dicom.image_checks import check_image, check_values_of_series, is_secondary_capture, stored_bytes
 from monai_dis.dicom.instance import Instance
 from monai_dis.dicom.limits import Limits
+from monai_dis.dicom.photographs import is_coloured, plan_photograph
 from monai_dis.dicom.stack_checks import check_stack, one_stack, one_volume, selected
 from monai_dis.dicom.target import Target
 from monai_dis.dicom.values import AttributeProblem, integer, text, texts
@@ -77,11 +78,14 @@ def check_series(
         selection: values that choose one of several volumes.
     """
     first = images[0].header
-    findings = [each for image in images for each in check_image(image, limits)]
+    findings = [each for image in images for each in check_image(image, limits, colour=target.colour)]
     findings.extend(_check_fit(images, target))
     volume = None
     flat = {"IMAGE_NOT_GRAYSCALE", "SECONDARY_CAPTURE"} & {each.code for each in findings}
-    if not flat:
+    if target.colour and any(map(is_coloured, images)) and not flat:
+        volume, own = _photograph(images, selection)
+        findings.extend(own)
+    elif not flat:
         frames, own = _frames(images)
         findings.extend(own)
         if frames and not own:
@@ -101,10 +105,20 @@ def check_series(
         number=count if number is None else number,
         modality=_modality(images),
         images=len(images),
-        spacing_mm=None if volume is None else tuple(np.linalg.norm(volume.affine_lps[:3, :3], axis=0).tolist()),
+        spacing_mm=None
+        if volume is None or volume.photograph
+        else tuple(np.linalg.norm(volume.affine_lps[:3, :3], axis=0).tolist()),
         findings=after,
         volume=None if verdict(after) is Policy.REJECT else volume,
     )
+
+
+def _photograph(images: Sequence[Instance], selection: Mapping[str, str]) -> tuple[VolumePlan | None, list[Finding]]:
+    coloured = sum(map(is_coloured, images))
+    if coloured < len(images):
+        message = f"{coloured} of {len(images)} images are in colour, the others are grey; separate them."
+        return None, [finding("PHOTOMETRIC_MIXED", message, len(images))]
+    return plan_photograph(images, selection)
 
 
 def _modality(images: Sequence[Instance]) -> str:
@@ -127,7 +141,9 @@ def _check_fit(images: Sequence[Instance], target: Target) -> list[Finding]:
         message = f"BodyPartExamined is none of those the bundle was made for ({', '.join(target.body_parts)})."
         findings.append(finding("BODY_PART_MISMATCH", message, len(images)))
     references = {text(image.header, "FrameOfReferenceUID") for image in images if not _is_scout(image)}
-    if references == {""}:
+    if target.colour and all(map(is_coloured, images)):
+        pass  # photographs have none
+    elif references == {""}:
         message = "FrameOfReferenceUID is missing; one is derived from the series."
         findings.append(finding("FRAME_OF_REFERENCE_MISSING", message, len(images)))
     elif len(references) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -86,6 +86,8 @@ _ALWAYS = [
 ]
 #: Names of persons, which may hold any bytes.
 _NAMES = ("PatientName", "ReferringPhysicianName")
+#: Photographs whose class may hold several frames: ophthalmic ones of 8 and of 16 bits.
+_OPHTHALMIC = ("1.2.840.10008.5.1.4.1.1.77.1.5.1", "1.2.840.10008.5.1.4.1.1.77.1.5.2")
 _NO_DATE, _NO_TIME = "19000101", "000000"
 
 
@@ -117,13 +119,21 @@ def _reference(plan: VolumePlan, index: int) -> Dataset:
     with discreet():
         reference.SOPClassUID, reference.SOPInstanceUID = instance.sop_class, instance.uid
         reference.Modality = text(header, "Modality")
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        own = ("StudyInstanceUID", "SeriesInstanceUID", *(() if plan.photograph else ("FrameOfReferenceUID",)))
+        for keyword in own:
             setattr(reference, keyword, text(header, keyword) or derived_uid(keyword, *uids))
         for keyword in _ALWAYS:
             setattr(reference, keyword, None)
         for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "ImageType"):
             if keyword in header:
                 setattr(reference, keyword, header[keyword].value)
+        if plan.photograph:
+            # Of classes that may hold several frames highdicom takes pixel measures from a group, of the others from the attribute.
+            if instance.sop_class in _OPHTHALMIC:
+                reference.NumberOfFrames = 1
+            reference.PixelSpacing = list(plan.frames[0].spacing)
+            reference.SharedFunctionalGroupsSequence = [_measures(plan)]
+            return cast("Dataset", reference)
         reference.PositionReferenceIndicator = None
         if is_multiframe(instance):
             reference.NumberOfFrames = header.NumberOfFrames
@@ -136,6 +146,14 @@ def _reference(plan: VolumePlan, index: int) -> Dataset:
             reference.SpacingBetweenSlices = _decimal(slice_distance_mm(plan))
     result: Dataset = reference
     return result
+
+
+def _measures(plan: VolumePlan) -> Any:
+    dataset = require("pydicom.dataset").Dataset
+    group: Any = dataset()
+    group.PixelMeasuresSequence = [dataset()]
+    group.PixelMeasuresSequence[0].PixelSpacing = list(plan.frames[0].spacing)
+    return group
 
 
 def _shared_group(plan: VolumePlan) -> Any:

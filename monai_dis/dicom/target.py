@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from monai_dis.bundle.metadata import BundleMetadata
 
-__all__ = ["Target"]
+__all__ = ["PHOTOGRAPHS", "Target"]
+
+#: Modalities whose images are photographs: ophthalmic, dermoscopic, of external and internal parts of the body.
+PHOTOGRAPHS = frozenset({"OP", "DMS", "XC", "ES"})
+_COLOURS = 3
 
 
 @dataclass(frozen=True)
@@ -17,11 +21,13 @@ class Target:
         modalities: values of Modality; empty to take any.
         body_parts: values of BodyPartExamined that fit; empty to take any.
         spatial_dims: 3 for volumes, 2 for slices.
+        colour: whether photographs in colour are taken.
     """
 
     modalities: tuple[str, ...] = ()
     body_parts: tuple[str, ...] = ()
     spatial_dims: int = 3
+    colour: bool = False
 
     @classmethod
     def of_bundle(cls, metadata: BundleMetadata) -> Target | None:
@@ -29,7 +35,8 @@ class Target:
         entry = metadata.dicom
         if entry is None:
             return None
-        return cls(entry.modalities, entry.body_parts, entry.spatial_dims)
+        colour = metadata.input_channels == _COLOURS and entry.spatial_dims == 2
+        return cls(entry.modalities, entry.body_parts, entry.spatial_dims, colour)
 
     def takes(self, modality: str) -> bool:
         """Whether images of a modality fit."""

@@ -26,11 +26,13 @@ class VolumePlan:
         frames: in order along the normal.
         affine_lps: (4, 4) from (column, row, slice) to patient coordinates in mm; sheared for a tilted stack.
         missing: slices that no file holds, where a site lets a gap pass; they are interpolated for the network, not assessed.
+        photograph: whether it is a photograph in colour, which has no place in space: its affine says how large pixels are, if that.
     """
 
     frames: tuple[Frame, ...] = field(repr=False)
     affine_lps: Vector
     missing: tuple[int, ...] = ()
+    photograph: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,8 +62,8 @@ class VolumePlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Size and place in plain JSON types."""
-        affine = np.round(self.affine_lps, _ROUND) + 0.0
-        return {"shape_columns_rows_slices": list(self.shape), "affine_lps_mm": affine.tolist()}
+        affine = None if self.photograph else (np.round(self.affine_lps, _ROUND) + 0.0).tolist()
+        return {"shape_columns_rows_slices": list(self.shape), "affine_lps_mm": affine}
 
 
 def plan_volume(frames: Sequence[Frame]) -> VolumePlan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from command_line import call
 from dicom_case import PHI_CANARIES
 from dicom_files import rle_frame, write_part10
 from dicom_objects import Identity, ct_series, set_encapsulated
-from dicom_peers import ORTHANC_PLUGIN, Answer, Script, orthanc, scripted_server, storage_scp
+from dicom_peers import Answer, Script, needs_orthanc, orthanc, scripted_server, storage_scp
 from dicom_phantom import Grid
 from dicom_study import save_shuffled
 from pydicom.uid import RLELossless
 
 from monai_dis.dicom.delivery import collect_instances
-from monai_dis.dicom.dicomweb import Query, Server, fetch_instances
+from monai_dis.dicom.dicomweb_fetch import Query, fetch_instances
+from monai_dis.dicom.dicomweb_server import Server
 from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.retry import Retry
 from monai_dis.errors import DicomError
@@ -236,19 +236,15 @@ def test_a_server_does_not_choose_where_files_go(tmp_path: Path) -> None:
     assert not (tmp_path / "up").exists()
 
 
-needs_orthanc = pytest.mark.skipif(
-    shutil.which("Orthanc") is None or ORTHANC_PLUGIN is None,
-    reason="Orthanc with its DICOMweb plugin is not installed",
-)
-
-
 @needs_orthanc
 @pytest.mark.slow
-def test_a_study_goes_to_orthanc_and_back_and_its_result_too(volume_bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["stow", "c-store"])
+def test_a_study_goes_to_orthanc_and_back_and_its_result_too(way: str, volume_bundle: Path, tmp_path: Path) -> None:
     source = files(tmp_path / "in", slices=24)
     study = str(pydicom.dcmread(next(source.iterdir())).StudyInstanceUID)
-    with orthanc(tmp_path / "orthanc") as url:
-        assert call("dicom", "send", url, source) == 0
+    with orthanc(tmp_path / "orthanc") as archive:
+        url, peer = archive.url, archive.node if way == "c-store" else archive.url
+        assert call("dicom", "send", peer, source) == 0
         fetch = ("dicom", "fetch", url, "--study", study, "-o", tmp_path / "back", "--json", tmp_path / "back.json")
         assert call(*fetch, "--modality", "CT") == 0
         back = {pydicom.dcmread(path).SOPInstanceUID: path for path in (tmp_path / "back").rglob("*.dcm")}
@@ -257,8 +253,8 @@ def test_a_study_goes_to_orthanc_and_back_and_its_result_too(volume_bundle: Path
             assert got.PixelData == sent.PixelData
             assert got.ImagePositionPatient == sent.ImagePositionPatient
         assert call("segment", tmp_path / "back", "-b", volume_bundle, "-o", tmp_path / "out", "--uncertainty") == 0
-        assert call("dicom", "send", url, tmp_path / "out") == 0
-        assert call("dicom", "send", url, tmp_path / "out") == 0  # again: the same objects
+        assert call("dicom", "send", peer, tmp_path / "out") == 0
+        assert call("dicom", "send", peer, tmp_path / "out") == 0  # again: the same objects
         assert call(*fetch) == 0
         record = json.loads((tmp_path / "back.json").read_text())["instances"]
         assert [each["status"] for each in record].count("kept") == 24
@@ -277,9 +273,9 @@ def test_compressed_images_come_as_they_are(tmp_path: Path) -> None:
     pixels = np.frombuffer(data.PixelData, "<u2").reshape(data.Rows, data.Columns)
     set_encapsulated(data, [rle_frame(pixels)])
     write_part10(tmp_path / "rle", data, RLELossless)
-    with orthanc(tmp_path / "orthanc") as url:
-        assert call("dicom", "send", url, tmp_path / "rle") == 0
-        assert call("dicom", "fetch", url, "--study", data.StudyInstanceUID, "-o", tmp_path / "back") == 0
+    with orthanc(tmp_path / "orthanc") as archive:
+        assert call("dicom", "send", archive.url, tmp_path / "rle") == 0
+        assert call("dicom", "fetch", archive.url, "--study", data.StudyInstanceUID, "-o", tmp_path / "back") == 0
     back = pydicom.dcmread(next((tmp_path / "back").rglob("*.dcm")))
     assert back.file_meta.TransferSyntaxUID == RLELossless
     assert (back.pixel_array == pixels).all()

@@ -473,3 +473,23 @@ def text_report(identity: Identity) -> Dataset:
     text.TextValue = "Phantom."
     ds.ContentSequence = [text]
     return ds
+
+
+OPHTHALMIC_PHOTOGRAPH = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
+
+DERMOSCOPIC_PHOTOGRAPH = "1.2.840.10008.5.1.4.1.1.77.1.7"
+
+
+def photograph(identity: Identity, sop_class: str, colours: np.ndarray, instance: int = 1) -> Dataset:
+    """Return an RGB photograph of (row, column, 3) bytes, without a place in space."""
+    ds = base_dataset(identity, sop_class, instance)
+    delete_elements(ds, ("PatientPosition", *FRAME_OF_REFERENCE_KEYWORDS))
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "", "COLOR"]
+    ds.BurnedInAnnotation = "NO"
+    ds.LossyImageCompression = "00"
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0
+    ds.Rows, ds.Columns = colours.shape[:2]
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
+    ds.PixelData = colours.astype(np.uint8).tobytes()
+    ds["PixelData"].VR = "OB"
+    return ds

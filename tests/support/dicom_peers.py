@@ -16,11 +16,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ORTHANC_PLUGIN", "Script", "orthanc", "scripted_server", "storage_scp"]
+import pytest
+
+__all__ = [
+    "ORTHANC_PLUGIN",
+    "Orthanc",
+    "Script",
+    "free_port",
+    "needs_orthanc",
+    "orthanc",
+    "scripted_server",
+    "storage_scp",
+]
 
 #: Orthanc's DICOMweb plugin, where it is installed.
 ORTHANC_PLUGIN = next(
     (path for path in Path("/usr/share/orthanc/plugins").glob("libOrthancDicomWeb.so*") if path.exists()), None
+)
+needs_orthanc = pytest.mark.skipif(
+    shutil.which("Orthanc") is None or ORTHANC_PLUGIN is None,
+    reason="Orthanc with its DICOMweb plugin is not installed",
 )
 Answer = tuple[int, str, dict[str, Any] | list[Any] | None]
 
@@ -95,22 +110,46 @@ def storage_scp(statuses: list[int], received: list[Any]) -> Iterator[str]:
         server.shutdown()
 
 
-@contextmanager
-def orthanc(folder: Path) -> Iterator[str]:
-    """An Orthanc of its own with the DICOMweb plugin, for this machine alone; yields the root of its DICOMweb services."""
-    program = shutil.which("Orthanc")
-    assert program is not None
+@dataclass(frozen=True)
+class Orthanc:
+    """A running Orthanc.
+
+    Attributes:
+        url: root of its DICOMweb services.
+        node: its storage SCP as ``TITLE@host:port``.
+    """
+
+    url: str
+    node: str
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+    return port
+
+
+@contextmanager
+def orthanc(folder: Path) -> Iterator[Orthanc]:
+    """An Orthanc of its own with the DICOMweb plugin, for this machine alone."""
+    program = shutil.which("Orthanc")
+    assert program is not None
+    port, dicom_port = free_port(), free_port()
     settings = {
         "Name": "test",
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "index"),
         "HttpPort": port,
-        "DicomServerEnabled": False,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
+        # The DICOM port cannot be bound to one address; nobody but this machine may store there.
+        "DicomPort": dicom_port,
+        "DicomModalities": {"us": ["MONAI_DIS", "127.0.0.1", 104]},
+        "DicomCheckModalityHost": True,
+        "DicomAlwaysAllowStore": False,
+        "DicomAlwaysAllowEcho": False,
         "Plugins": [str(ORTHANC_PLUGIN)],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }
@@ -129,7 +168,7 @@ def orthanc(folder: Path) -> Iterator[str]:
                 assert process.poll() is None, (folder / "log").read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/dicom-web"
+        yield Orthanc(f"http://127.0.0.1:{port}/dicom-web", f"ORTHANC@127.0.0.1:{dicom_port}")
     finally:
         process.terminate()
         process.wait(timeout=30)

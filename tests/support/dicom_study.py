@@ -27,6 +27,7 @@ __all__ = [
     "SEGMENTS",
     "identity_of",
     "open_plan",
+    "overlapping_bundle",
     "save_shuffled",
     "small_series",
     "volume_bundle",
@@ -125,3 +126,24 @@ def volume_bundle(tiny_bundle: Path) -> Path:
     metadata["dicom"] = {"modalities": ["CT"], "body_parts": ["ABDOMEN"], "segments": SEGMENTS}
     file.write_text(json.dumps(metadata))
     return tiny_bundle
+
+
+@pytest.fixture
+def overlapping_bundle(volume_bundle: Path) -> Path:
+    """A bundle for CT whose classes overlap: class 1 from 64 Hounsfield units, class 2 inside it from 192."""
+    config = volume_bundle / "configs" / "inference.yaml"
+    text = config.read_text()
+    for old, new in {
+        "out_channels: 3": "out_channels: 2",
+        "softmax: true": "sigmoid: true",
+        "argmax: true": "threshold: 0.5",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    config.write_text(text)
+    weight, bias = torch.tensor([40.0, 40.0]).reshape(2, 1, 1, 1, 1), torch.tensor([-10.0, -30.0])
+    torch.save(
+        {f"{s}.{n}": v for s in ("coarse", "refine") for n, v in (("weight", weight), ("bias", bias))},
+        volume_bundle / "models" / "model.pt",
+    )
+    return volume_bundle
