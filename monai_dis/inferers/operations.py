@@ -84,12 +84,22 @@ def fitting_multiple(network: Callable[..., Any], like: Tensor, *args: Any, **kw
     Returns:
         The multiple; None when none helps.
     """
-    for multiple in _MULTIPLES:
-        size = [-(-n // multiple) * multiple for n in like.shape[2:]]
-        seen = preview(network, [like.new_empty((1,)).expand(*like.shape[:2], *size)], *args, **kwargs)
-        if seen is not None and seen.shapes and all(list(s[2:]) == size for s in seen.shapes):
-            return multiple
+    # A network that fake tensors cannot run is tried on zeros; those that it refuses cost little.
+    for look in (preview, _trial):
+        for multiple in _MULTIPLES:
+            size = [-(-n // multiple) * multiple for n in like.shape[2:]]
+            seen = look(network, [like.new_empty((1,)).expand(*like.shape[:2], *size)], *args, **kwargs)
+            if seen is not None and seen.shapes and all(list(s[2:]) == size for s in seen.shapes):
+                return multiple
     return None
+
+
+def _trial(network: Callable[..., Any], inputs: Sequence[Tensor], *args: Any, **kwargs: Any) -> Preview | None:
+    """Run a network on zeros; None when it raises."""
+    try:
+        return _run_on_zeros(network, inputs, args, kwargs)
+    except Exception:  # whatever a foreign network raises: the size does not fit
+        return None
 
 
 def _memory(

@@ -114,7 +114,8 @@ def test_as_both(case: NetworkCase, dims: int) -> None:
 
     assert all(t.shape == (1, 2, *SIZES[dims]) and bool(t.isfinite().all()) for t in tensors(result.outputs()))
     assert result.statistics.operations == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
-    assert 0 < result.statistics.operations <= result.statistics.operations_sliding_window
+    # Law 4: the budget is kept, unless the first pass alone, padded to a size that the network takes, costs more.
+    assert not result.windows or result.statistics.fraction_of_sliding_window <= 0.6
     with torch.no_grad():
         want = sliding_window_inference(image, ROI, 2, network, 0.5, "gaussian")
     everywhere = inferer.with_budget(None)(image, network)

@@ -145,11 +145,6 @@ NETWORKS = [
     NetworkCase("mednext", lambda d, i, o: nets.MedNeXt(d, 4, i, o, 1, 1, 1, 3, False, False, (1,) * 4, 1, (1,) * 4)),
     NetworkCase("highresnet", _highres),
     NetworkCase("regunet", lambda d, i, o: nets.RegUNet(d, i, 4, 2, out_channels=o)),
-    NetworkCase(
-        "voxelmorph-unet",
-        lambda d, i, o: nets.VoxelMorphUNet(d, i, o, (4, 4, 4, 4), (4, 4), final_conv_act=None),
-        channels=2,
-    ),
     NetworkCase("ahnet", lambda d, i, o: nets.AHNet((1, 1, 1, 1), d, i, o, 0, "transpose"), (2,)),
     NetworkCase("dints", _dints),
     NetworkCase("autoencoder", lambda d, i, o: nets.AutoEncoder(d, i, o, (4, 8), (2, 2))),
