@@ -143,7 +143,8 @@ def _way(bundle: Any, arm: Arm) -> Way:
 
 def _time(bundle: Any, options: argparse.Namespace) -> None:
     """Each arm in a process of its own, in turns, so that a slow spell of the machine meets all of them."""
-    names = [ours_name(b) for b in BUDGETS] + [RIVAL] + [rival_name(scale) for scale in UNIFORM_SCALES]
+    groups = _groups(bundle, options)
+    names = [ours_name(b) for b in BUDGETS] + list(groups["rivals"]())
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for _ in range(TIMED_REPEATS):
         for name in names:
