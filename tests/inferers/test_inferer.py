@@ -430,7 +430,7 @@ def test_a_budget_stops_each_image_on_its_own() -> None:
         ({"budget": {"coverage": float("nan")}}, BudgetError, "budget coverage must be a finite number"),
         ({"budget": {"operations": "all"}}, BudgetError, "budget operations must be a finite number"),
         ({"budget": {"window": 3}}, BudgetError, "budget has no entry 'window'"),
-        ({"budget": 3}, BudgetError, "budget must be a Budget, a mapping or None"),
+        ({"budget": 3}, BudgetError, "budget must be a Budget, a mapping, 'auto' or None"),
     ],
 )
 def test_arguments_are_refused_at_construction(arguments: dict[str, Any], error: type[DisError], words: str) -> None:
