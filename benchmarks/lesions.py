@@ -43,16 +43,15 @@ from lesion_tables import (
     rival_name,
     scores_table,
 )
-from monai.bundle import ConfigParser
+from rivals import load_rival
 from torch import nn
 
-from monai_dis.bundle import load_bundle, load_weights
+from monai_dis.bundle import load_bundle
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data import LoadLabeld, read_dataset
 from monai_dis.engines.lesion_evaluation import LesionEvaluation, Way, way_of
 from monai_dis.engines.modes import make_runner
 from monai_dis.engines.prediction import Predictor
-from monai_dis.engines.recipe import stage_name
 from monai_dis.engines.score_arms import score_arms
 from monai_dis.engines.segment import Segmenter
 from monai_dis.inferers import Budget, IterativeInferer
@@ -88,7 +87,7 @@ def _groups(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], 
     def rivals() -> dict[str, Arm]:
         arms: dict[str, Arm] = {}
         for scale in UNIFORM_SCALES:
-            rival = _rival(bundle.folder, options.work, scale)
+            rival = load_rival(bundle.folder, options.work, scale)
             if rival is None:
                 continue
             plain = IterativeInferer(roi_size=WINDOW, levels=[scale], activation="sigmoid", output="labels")
@@ -232,18 +231,6 @@ def _write(bundle: Any, options: argparse.Namespace) -> None:
     draw(docs / "curve.png", results)
     if (options.output / "shown" / "froc.png").is_file():
         shutil.copyfile(options.output / "shown" / "froc.png", docs / "froc.png")
-
-
-def _rival(folder: Path, work: Path, scale: int) -> nn.Module | None:
-    """The trained rival of a resolution; None where it was not trained."""
-    weights = work / f"{stage_name({'overlay': 'baseline', 'scale': scale})}.pt"
-    if not weights.is_file():
-        print(f"no {weights.name}: this rival is left out", flush=True)
-        return None
-    parser = ConfigParser()
-    parser.read_config([str(folder / "configs" / name) for name in ("stage.yaml", "baseline.yaml")])
-    network: nn.Module = load_weights(parser.get_parsed_content("network_def"), weights)
-    return network.eval()
 
 
 def _full_pass(bundle: Any, inferer: IterativeInferer) -> float:

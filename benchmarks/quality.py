@@ -21,12 +21,11 @@ from typing import Any
 
 import torch
 from documents import step_down, write_json, write_marked
-from monai.bundle import ConfigParser
+from rivals import load_rival
 
-from monai_dis.bundle import load_bundle, load_weights
+from monai_dis.bundle import load_bundle
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.engines.evaluate import Evaluation
-from monai_dis.engines.recipe import stage_name
 from monai_dis.inferers import IterativeInferer
 
 BUDGETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8, 1.0)
@@ -109,11 +108,9 @@ def _arms(bundle: Any, options: argparse.Namespace) -> Iterator[Arm]:
         overlap=float(inferer.settings.overlap),
     )
     for scale in (1, 2, 4, 8):
-        weights = options.work / f"{stage_name({'overlay': 'baseline', 'scale': scale})}.pt"
-        if not weights.is_file():
-            print(f"no {weights.name}: this rival is left out")
+        rival = load_rival(bundle.folder, options.work, scale)
+        if rival is None:
             continue
-        rival = load_weights(_baseline(bundle.folder), weights)
         plain = IterativeInferer(roi_size=inferer.settings.roi_size, levels=[scale])
         title = "baseline, whole image" if scale == 1 else f"baseline, whole image at 1/{scale}"
         yield from _evaluate(bundle, options, rival, plain, "baseline", {"coarse": title}, mode="coarse")
@@ -150,13 +147,6 @@ def _evaluate(
 
 def _full_pass(summary: dict[str, Any]) -> float:
     return float(summary["operations"]["mean"] / summary["fraction_of_full_pass"]["mean"])
-
-
-def _baseline(folder: Path) -> torch.nn.Module:
-    parser = ConfigParser()
-    parser.read_config([str(folder / "configs" / name) for name in ("stage.yaml", "baseline.yaml")])
-    network: torch.nn.Module = parser.get_parsed_content("network_def")
-    return network
 
 
 def _poster(path: Path, full: float) -> list[Arm]:

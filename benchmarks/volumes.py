@@ -22,13 +22,12 @@ from typing import Any
 
 import torch
 from documents import step_down, write_json, write_marked
-from monai.bundle import ConfigParser
+from rivals import load_rival
 from volume_tables import OURS, RIVAL, SHARES, draw, ours_name, results_table
 
-from monai_dis.bundle import load_bundle, load_weights
+from monai_dis.bundle import load_bundle
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.engines.evaluate import Evaluation
-from monai_dis.engines.recipe import stage_name
 from monai_dis.engines.rival_scorers import BoxScorer
 from monai_dis.engines.score_arms import score_arms
 from monai_dis.inferers import Budget, DropInInferer, IterativeInferer
@@ -52,7 +51,7 @@ def _arms(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], Wa
     network, inferer = bundle.part("network"), bundle.part("inferer")
     roi = [int(n) for n in bundle.part("rival_window")]
     levels = [inferer.settings.levels[0], 1]
-    rival = _rival(bundle.folder, options.work, 1)
+    rival = load_rival(bundle.folder, options.work, 1)
 
     def ours(budget: Budget) -> Way:
         return network, inferer.with_budget(budget), "dis", None
@@ -75,7 +74,7 @@ def _arms(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], Wa
 
     def uniform(scale: int) -> Way:
         plain = IterativeInferer(roi, levels=[_scaled(inferer.settings.levels[0].scale, scale)])
-        return _rival(bundle.folder, options.work, scale), plain, "coarse", None
+        return load_rival(bundle.folder, options.work, scale), plain, "coarse", None
 
     def score(name: str) -> Way:
         pair = score_arms(network, inferer, [name], _truth_of(bundle, options))[name]
@@ -162,17 +161,6 @@ def _bundle(options: argparse.Namespace) -> Any:
     quiet_third_parties()
     torch.set_num_threads(options.threads)
     return load_bundle(options.bundle, ("inference", "evaluate"))
-
-
-def _rival(folder: Path, work: Path, scale: int) -> torch.nn.Module | None:
-    weights = work / f"{stage_name({'overlay': 'baseline', 'scale': scale})}.pt"
-    if not weights.is_file():
-        print(f"no {weights.name}: this rival is left out", flush=True)
-        return None
-    parser = ConfigParser()
-    parser.read_config([str(folder / "configs" / name) for name in ("stage.yaml", "baseline.yaml")])
-    network: torch.nn.Module = load_weights(parser.get_parsed_content("network_def"), weights)
-    return network.eval()
 
 
 def _truth_of(bundle: Any, options: argparse.Namespace) -> Callable[[str], Any]:
