@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import subprocess
 import threading
 import time
 import urllib.request
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_network import can_have_own_network, in_own_network
 
 __all__ = [
     "ORTHANC_PLUGIN",
@@ -34,8 +34,8 @@ ORTHANC_PLUGIN = next(
     (path for path in Path("/usr/share/orthanc/plugins").glob("libOrthancDicomWeb.so*") if path.exists()), None
 )
 needs_orthanc = pytest.mark.skipif(
-    shutil.which("Orthanc") is None or ORTHANC_PLUGIN is None,
-    reason="Orthanc with its DICOMweb plugin is not installed",
+    shutil.which("Orthanc") is None or ORTHANC_PLUGIN is None or not can_have_own_network(),
+    reason="Orthanc with its DICOMweb plugin is not installed, or there is no network namespace for it (`unshare --net`)",
 )
 Answer = tuple[int, str, dict[str, Any] | list[Any] | None]
 
@@ -144,7 +144,6 @@ def orthanc(folder: Path) -> Iterator[Orthanc]:
         "HttpPort": port,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
-        # The DICOM port cannot be bound to one address; nobody but this machine may store there.
         "DicomPort": dicom_port,
         "DicomModalities": {"us": ["MONAI_DIS", "127.0.0.1", 104]},
         "DicomCheckModalityHost": True,
@@ -155,10 +154,9 @@ def orthanc(folder: Path) -> Iterator[Orthanc]:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "orthanc.json").write_text(json.dumps(settings))
-    process = subprocess.Popen(
-        [program, str(folder / "orthanc.json")], stdout=subprocess.DEVNULL, stderr=(folder / "log").open("wb")
-    )
-    try:
+    # It listens on every address, whatever its settings say.
+    command, ports = [program, str(folder / "orthanc.json")], [port, dicom_port]
+    with in_own_network(command, ports, folder / "log") as process:
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -169,6 +167,3 @@ def orthanc(folder: Path) -> Iterator[Orthanc]:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         yield Orthanc(f"http://127.0.0.1:{port}/dicom-web", f"ORTHANC@127.0.0.1:{dicom_port}")
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
