@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from monai_dis.engines.checkpoint import ResumingCheckpoint
     from monai_dis.engines.device import pick_device
     from monai_dis.engines.evaluate import Evaluation
+    from monai_dis.engines.gate_shares import fit_shares
     from monai_dis.engines.lesion_evaluation import LesionEvaluation
     from monai_dis.engines.recipe import assemble, run_stages
     from monai_dis.engines.segment import Segmenter
@@ -29,6 +30,7 @@ __all__ = [
     "assemble",
     "calibrate",
     "export_weights",
+    "fit_shares",
     "pick_device",
     "run_stages",
     "with_maps",
@@ -46,6 +48,7 @@ _HOMES = {
     "assemble": "recipe",
     "calibrate": "calibration",
     "export_weights": "stage_files",
+    "fit_shares": "gate_shares",
     "pick_device": "device",
     "run_stages": "recipe",
     "with_maps": "stage_maps",

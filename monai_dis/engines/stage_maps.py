@@ -58,8 +58,9 @@ def write_refined(
     """Write what a refine network makes of a whole image as ``folder/<name>.npy``, ``(C, *grid)`` float16.
 
     Args:
-        network: a refine network, conditioned on logits, that was not trained on these items.
-        items: prepared items with ``image`` ``(Ci, *grid)`` on the level's grid, ``coarse`` ``(C, *grid0)`` logits and ``name``.
+        network: a refine network that was not trained on these items.
+        items: prepared items with ``image`` ``(Ci, *grid)`` on the level's grid and ``name``; where the network is conditioned on
+            logits, with ``coarse`` ``(C, *grid0)`` too.
         folder: where the files go; made when missing.
         inferer: a sliding window of MONAI's.
         device: where the network runs.
@@ -68,6 +69,8 @@ def write_refined(
 
     def answer(item: Mapping[str, Any]) -> Tensor:
         image = torch.as_tensor(item["image"]).float()[None].to(device)
+        if "coarse" not in item:
+            return torch.as_tensor(inferer(image, network))[0].half()
         below = resample(torch.as_tensor(item["coarse"]).float()[None].to(device), image.shape[2:])
         channels = image.shape[1]
         refined = inferer(torch.cat([image, below], 1), lambda x: network(x[:, :channels], x[:, channels:]))

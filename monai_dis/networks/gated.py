@@ -1,4 +1,4 @@
-"""A gate: of the answer of the level below and the refined one, decide which stands, voxel by voxel and class by class.
+"""Gates: of the answer of the level below and the refined one, which stands.
 
 Letters in shapes: ``K`` windows, ``Ci`` image channels, ``C`` classes, ``*roi`` window size.
 """
@@ -13,68 +13,36 @@ from torch import Tensor, nn
 from monai_dis.errors import NetworkError
 from monai_dis.networks.clipped import check_clip, clipped
 
-__all__ = ["GatedRefiner"]
+__all__ = ["ClassGate", "GatedRefiner", "VoxelGate"]
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class GatedRefiner(nn.Module):
-    """``below + gate * (refined - below)``, with a gate between 0 and 1 that a few convolutions read off both answers.
+    """``below + gate * (refined - below)``, with a gate between 0 and 1 that is read off both answers.
 
-    A refine network also spoils windows: what it learned on its training images holds less on others. The gate is
-    trained after it, with the refine network fixed, on answers for images that neither network saw, so it knows what
-    such an answer is worth. A refine network that returns what it is given still changes nothing.
+    A refine network also spoils windows: what it learned on its training images holds less on others. The gate is made
+    after it, with the refine network fixed, on answers for images that neither network saw, so it knows what such an
+    answer is worth. A refine network that returns what it is given still changes nothing.
 
     Args:
         refine: the refine network, which keeps its weights and stays in evaluation mode.
-        channels: number ``C`` of logit channels.
+        gate: :class:`VoxelGate`, :class:`ClassGate`, or any module that takes both logits ``(K, C, *roi)`` and returns
+            what broadcasts with them.
         conditioned: whether ``refine`` takes the logits of the level below too; the gate always does, so the pair of
             stages is built with ``conditioning="logits"``.
-        hidden: width of the gate.
-        clip: the gate sees logits clipped to ``-clip`` and ``clip`` and divided by ``clip``.
-        spatial_dims: 1, 2 or 3.
-
-    Raises:
-        NetworkError: when an argument does not fit.
 
     Example:
-        >>> gated = GatedRefiner(nn.Conv2d(3, 1, 3, padding=1), channels=1, conditioned=False)
+        >>> gated = GatedRefiner(nn.Conv2d(3, 1, 3, padding=1), VoxelGate(1), conditioned=False)
         >>> gated(torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)).shape
         torch.Size([2, 1, 8, 8])
     """
 
-    def __init__(
-        self,
-        refine: nn.Module,
-        channels: int,
-        *,
-        conditioned: bool = True,
-        hidden: int = 8,
-        clip: float = 8.0,
-        spatial_dims: int = 2,
-    ) -> None:
+    def __init__(self, refine: nn.Module, gate: nn.Module, *, conditioned: bool = True) -> None:
         super().__init__()
-        if channels < 1 or hidden < 1:
-            raise NetworkError(f"channels and hidden must be 1 or more, got {channels} and {hidden}.")
-        if spatial_dims not in _CONVOLUTIONS:
-            raise NetworkError(f"spatial_dims must be 1, 2 or 3, got {spatial_dims}.")
-        conv = _CONVOLUTIONS[spatial_dims]
         self.refine = refine.requires_grad_(False)
+        self.gate = gate
         self.conditioned = conditioned
-        self.clip = check_clip(clip)
-        self.gate = nn.Sequential(
-            conv(3 * channels, hidden, kernel_size=1),
-            nn.PReLU(),
-            conv(hidden, hidden, kernel_size=3, padding=1),
-            nn.PReLU(),
-            conv(hidden, hidden, kernel_size=3, padding=2, dilation=2),
-            nn.PReLU(),
-            conv(hidden, channels, kernel_size=1),
-        )
-        last = self.gate[-1]
-        assert isinstance(last.weight, Tensor) and isinstance(last.bias, Tensor)
-        nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, 3.0)  # the refined answer stands, until training knows better
 
     def train(self, mode: bool = True) -> GatedRefiner:
         """Training mode for the gate alone."""
@@ -100,6 +68,77 @@ class GatedRefiner(nn.Module):
 
     def decide(self, below: Tensor, refined: Tensor) -> Tensor:
         """The gate alone, for training on stored answers: both (K, C, *roi) to (K, C, *roi)."""
-        a, b = clipped(below, self.clip), clipped(refined, self.clip)
-        gate = torch.sigmoid(self.gate(torch.cat([a, b, b - a], dim=1)))
+        gate: Tensor = self.gate(below, refined)
         return below + gate * (refined - below)
+
+
+class VoxelGate(nn.Sequential):
+    """A gate for every voxel and class, which a few convolutions read off both answers; trained by gradients.
+
+    Args:
+        channels: number ``C`` of logit channels.
+        hidden: width of the gate.
+        clip: the gate sees logits clipped to ``-clip`` and ``clip`` and divided by ``clip``.
+        spatial_dims: 1, 2 or 3.
+
+    Raises:
+        NetworkError: when an argument does not fit.
+    """
+
+    def __init__(self, channels: int, *, hidden: int = 8, clip: float = 8.0, spatial_dims: int = 2) -> None:
+        if channels < 1 or hidden < 1:
+            raise NetworkError(f"channels and hidden must be 1 or more, got {channels} and {hidden}.")
+        if spatial_dims not in _CONVOLUTIONS:
+            raise NetworkError(f"spatial_dims must be 1, 2 or 3, got {spatial_dims}.")
+        conv = _CONVOLUTIONS[spatial_dims]
+        last = conv(hidden, channels, kernel_size=1)
+        assert last.bias is not None
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, 3.0)  # the refined answer stands, until training knows better
+        super().__init__(
+            conv(3 * channels, hidden, kernel_size=1),
+            nn.PReLU(),
+            conv(hidden, hidden, kernel_size=3, padding=1),
+            nn.PReLU(),
+            conv(hidden, hidden, kernel_size=3, padding=2, dilation=2),
+            nn.PReLU(),
+            last,
+        )
+        self.clip = check_clip(clip)
+
+    def forward(self, below: Tensor, refined: Tensor) -> Tensor:  # type: ignore[override]
+        """The gate, (K, C, *roi) between 0 and 1, of two answers (K, C, *roi)."""
+        a, b = clipped(below, self.clip), clipped(refined, self.clip)
+        x = torch.cat([a, b, b - a], dim=1)
+        for layer in self:
+            x = layer(x)
+        return torch.sigmoid(x)
+
+
+class ClassGate(nn.Module):
+    """One share of the refined answer for each class, the same everywhere: a mean of two answers that see different things.
+
+    With few images nothing finer holds on others, while two answers that err in different places are better together.
+    The shares are fitted (:func:`monai_dis.engines.fit_shares`), not trained; a new gate lets the refined answer stand.
+
+    Args:
+        channels: number ``C`` of logit channels.
+
+    Attributes:
+        share: (C,) between 0, the answer below, and 1, the refined one.
+
+    Raises:
+        NetworkError: when ``channels`` is below 1.
+    """
+
+    share: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if channels < 1:
+            raise NetworkError(f"channels must be 1 or more, got {channels}.")
+        self.register_buffer("share", torch.ones(channels))
+
+    def forward(self, below: Tensor, refined: Tensor) -> Tensor:
+        """The shares, (C, 1, ...) that broadcast with both answers (K, C, *roi)."""
+        return self.share.to(below.dtype).reshape(-1, *[1] * (below.ndim - 2))

@@ -12,7 +12,7 @@ from torch import nn
 
 from monai_dis.engines.stage_maps import realised_gain, with_maps, write_coarse, write_gain, write_refined
 from monai_dis.errors import DataError
-from monai_dis.networks import GatedRefiner
+from monai_dis.networks import GatedRefiner, VoxelGate
 
 SURE = 200.0
 
@@ -39,6 +39,18 @@ def test_refined_answers_see_the_image_and_the_answer_below(tmp_path: Path) -> N
     assert np.unique(refined).tolist() == [8.0]
 
 
+def test_a_refine_network_of_images_alone_needs_no_answer_below(tmp_path: Path) -> None:
+    class Sum(nn.Module):
+        def forward(self, window: torch.Tensor) -> torch.Tensor:
+            return window.sum(1, keepdim=True)
+
+    write_refined(
+        Sum(), [{"image": torch.ones(3, 8, 6), "name": "one"}], tmp_path, SlidingWindowInferer((4, 4), overlap=0.5)
+    )
+
+    assert np.unique(np.load(tmp_path / "one.npy")).tolist() == [3.0]
+
+
 def test_realised_gain_by_hand() -> None:
     """Cells: made right; stayed right; spoilt; half of it foreground, from none to a half."""
     coarse = torch.tensor([[[-SURE, SURE, -SURE, -SURE]]])
@@ -59,7 +71,7 @@ def test_the_gain_of_a_small_class_counts_as_much(tmp_path: Path) -> None:
         "label": label,
         "name": "one",
     }
-    write_gain(GatedRefiner(nn.Identity(), 2, conditioned=False), [item], tmp_path)
+    write_gain(GatedRefiner(nn.Identity(), VoxelGate(2), conditioned=False), [item], tmp_path)
 
     gain = torch.as_tensor(np.load(tmp_path / "one.npy"))
     assert gain.shape == (1, 4, 4)
@@ -70,4 +82,4 @@ def test_the_gain_of_a_small_class_counts_as_much(tmp_path: Path) -> None:
 
 def test_there_must_be_something_to_measure(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no case to measure"):
-        write_gain(GatedRefiner(nn.Identity(), 2, conditioned=False), [], tmp_path)
+        write_gain(GatedRefiner(nn.Identity(), VoxelGate(2), conditioned=False), [], tmp_path)

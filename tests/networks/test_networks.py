@@ -13,7 +13,15 @@ from monai.networks.nets import BasicUNet, BasicUNetPlusPlus
 from torch import nn
 
 from monai_dis.errors import NetworkError
-from monai_dis.networks import CalibratedLogits, FromImage, GatedRefiner, ResidualRefiner, TwoStageNet, warm_start
+from monai_dis.networks import (
+    CalibratedLogits,
+    ClassGate,
+    GatedRefiner,
+    ResidualRefiner,
+    TwoStageNet,
+    VoxelGate,
+    warm_start,
+)
 from monai_dis.testing.networks import ConditioningNet, FixedConv
 
 
@@ -143,7 +151,7 @@ def test_a_pair_refuses_what_it_cannot_be(arguments: dict[str, object], words: s
 @given(data=st.data(), dims=st.integers(1, 3), classes=st.integers(1, 3))
 def test_a_gate_keeps_an_answer_that_is_the_same(data: st.DataObject, dims: int, classes: int) -> None:
     size = data.draw(st.tuples(*[st.integers(1, 9)] * dims))
-    gated = GatedRefiner(ConditioningNet(), classes, spatial_dims=dims)
+    gated = GatedRefiner(ConditioningNet(), VoxelGate(classes, spatial_dims=dims))
     for parameter in gated.gate.parameters():
         nn.init.normal_(parameter)
     below = 10 * torch.randn(2, classes, *size)
@@ -153,15 +161,16 @@ def test_a_gate_keeps_an_answer_that_is_the_same(data: st.DataObject, dims: int,
 
 @pytest.mark.parametrize(("bias", "want"), [(-200.0, 1.0), (0.0, 2.0), (200.0, 3.0)])
 def test_a_gate_goes_from_one_answer_to_the_other(bias: float, want: float) -> None:
-    gated = GatedRefiner(ConditioningNet(), 1)
-    nn.init.constant_(gated.gate[-1].bias, bias)
+    gate = VoxelGate(1)
+    nn.init.constant_(gate[-1].bias, bias)  # type: ignore[arg-type]
+    gated = GatedRefiner(ConditioningNet(), gate)
 
     assert gated.decide(torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 3.0)).unique().tolist() == [want]
 
 
 def test_a_gate_trains_alone() -> None:
     refine = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.BatchNorm2d(1))
-    gated = GatedRefiner(refine, 1, conditioned=False).train()
+    gated = GatedRefiner(refine, VoxelGate(1), conditioned=False).train()
     before = {key: value.clone() for key, value in refine.state_dict().items()}
     below, truth = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
     optimizer = torch.optim.SGD([p for p in gated.parameters() if p.requires_grad], 0.1)
@@ -177,7 +186,17 @@ def test_a_gate_trains_alone() -> None:
 @pytest.mark.parametrize("bad", [{"channels": 0}, {"hidden": 0}, {"clip": 0.0}, {"spatial_dims": 4}])
 def test_a_gate_refuses_nonsense(bad: dict[str, Any]) -> None:
     with pytest.raises(NetworkError):
-        GatedRefiner(ConditioningNet(), **{"channels": 1, **bad})
+        VoxelGate(**{"channels": 1, **bad})
+
+
+def test_a_class_gate_takes_its_share_of_each_class() -> None:
+    gated = GatedRefiner(ConditioningNet(), ClassGate(3))
+    below, refined = torch.zeros(2, 3, 4, 5), torch.ones(2, 3, 4, 5)
+    assert torch.equal(gated.decide(below, refined), refined)
+
+    gated.load_state_dict({"gate.share": torch.tensor([0.0, 0.25, 1.0])}, strict=False)
+
+    assert gated.decide(below, refined)[1, :, 2, 2].tolist() == [0.0, 0.25, 1.0]
 
 
 # CalibratedLogits
@@ -217,32 +236,20 @@ def test_calibration_refuses_nonsense(bad: dict[str, Any]) -> None:
         CalibratedLogits(nn.Identity(), **{"channels": 1, **bad})
 
 
-# FromImage and warm_start
-
-
-def test_a_network_of_images_answers_as_before_and_learns_to_use_more() -> None:
-    plain = FixedConv(2, 3, 2)
-    network = FromImage(plain, in_channels=5, image_channels=3)
-    image, more = torch.randn(1, 3, 9, 9), torch.randn(1, 2, 9, 9)
-
-    answer = network(torch.cat([image, more], 1))
-
-    assert torch.equal(answer, plain(image))
-    answer.square().sum().backward()
-    assert bool(network.mix.weight.grad.any())
+# warm_start
 
 
 def test_a_refiner_starts_from_the_weights_of_the_coarse_stage(tmp_path: Path) -> None:
     coarse = FixedConv(2, 3, 2, seed=5)
     torch.save(coarse.state_dict(), tmp_path / "coarse.pt")
-    refiner = ResidualRefiner(FromImage(FixedConv(2, 3, 2), in_channels=5, image_channels=3), channels=2)
+    refiner = ResidualRefiner(FixedConv(2, 3, 2), channels=2)
 
-    warm_start(refiner, "backbone.network", tmp_path / "coarse.pt")
+    warm_start(refiner, "backbone", tmp_path / "coarse.pt")
 
-    x = torch.randn(1, 5, 9, 9)
-    assert torch.equal(refiner.backbone(x), coarse(x[:, :3]))
+    x = torch.randn(1, 3, 9, 9)
+    assert torch.equal(refiner.backbone(x), coarse(x))
     whole = warm_start(FixedConv(2, 3, 2), "", tmp_path / "coarse.pt")
-    assert torch.equal(whole(x[:, :3]), coarse(x[:, :3]))
+    assert torch.equal(whole(x), coarse(x))
 
 
 @pytest.mark.parametrize(("part", "words"), [("nowhere", "nowhere"), ("head", "does not fit head")])
@@ -250,9 +257,3 @@ def test_weights_of_another_network_are_refused(part: str, words: str, tmp_path:
     torch.save(FixedConv(2, 3, 2).state_dict(), tmp_path / "coarse.pt")
     with pytest.raises(NetworkError, match=words):
         warm_start(ResidualRefiner(FixedConv(2, 5, 2), channels=2), part, tmp_path / "coarse.pt")
-
-
-@pytest.mark.parametrize("bad", [{"in_channels": 3}, {"image_channels": 0}, {"spatial_dims": 4}])
-def test_channels_beside_the_image_are_needed(bad: dict[str, Any]) -> None:
-    with pytest.raises(NetworkError):
-        FromImage(nn.Identity(), **{"in_channels": 5, "image_channels": 3, **bad})
