@@ -70,7 +70,8 @@ def scores_table(results: Mapping[str, Any]) -> str:
     """Ways to choose windows at equal budgets, and their share of the oracle's gain, as Markdown."""
     arms = {arm["name"]: arm for arm in results["arms"]}
     first = next(iter(arms["coarse pass alone"]["classes"]))
-    names = {"learned gain": None, "learned gain, no gate": "gain, no gate", "entropy, no gate": "entropy, no gate"}
+    names = {"learned gain": None, "learned gain, not stacked": "gain, not stacked"}
+    names |= {"entropy, not stacked": "entropy, not stacked"}
     names |= {score: score for score in (*SCORES, "oracle")}
     head = ["windows by"]
     for share in SCORED_BUDGETS:
@@ -126,7 +127,7 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
 
     start = ["coarse pass alone"]
     curves = [
-        line("ours: learned gain and gate", [*start, *map(ours_name, BUDGETS), "ours, every window"]),
+        line("ours: learned gain, stacked", [*start, *map(ours_name, BUDGETS), "ours, every window"]),
         line("one resolution everywhere", [rival_name(scale) for scale in UNIFORM_SCALES]),
         line("sliding window, overlap 0.5", [RIVAL], "points"),
         *[

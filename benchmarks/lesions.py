@@ -55,7 +55,7 @@ from monai_dis.engines.prediction import Predictor
 from monai_dis.engines.score_arms import score_arms
 from monai_dis.engines.segment import Segmenter
 from monai_dis.inferers import Budget, IterativeInferer
-from monai_dis.networks import GatedRefiner, TwoStageNet
+from monai_dis.networks import StackedRefiner, TwoStageNet
 
 WINDOW = (256, 256)  # of the rival's sliding window, as it was trained
 TIMED_IMAGES, TIMED_REPEATS = 3, 3
@@ -107,19 +107,20 @@ def _groups(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], 
         pair = score_arms(network, inferer, ["oracle"], lambda file: _truth(bundle, options, file))["oracle"]
         return {f"oracle {share:g}": (*pair, "dis", budget) for share, budget in scored.items()}
 
-    def ungated() -> dict[str, Arm]:
-        """The refine network's answer as it is: what the gate is worth."""
-        refiners = [r.refine if isinstance(r, GatedRefiner) else r for r in network.refine]
+    def unstacked() -> dict[str, Arm]:
+        """The refine network's answer as it is: what stacking is worth."""
+        # new ones let the refined answer stand
+        refiners = [StackedRefiner(r.refine, len(r.bias), conditioned=r.conditioned) for r in network.refine]
         plain = TwoStageNet(network.coarse, refiners, network.conditioning, network.scorer).eval()
         how = {"gain": inferer, "entropy": inferer.with_score("entropy")}
         arms: dict[str, Arm] = {
-            f"{name}, no gate {share:g}": (plain, each, "dis", b)
+            f"{name}, not stacked {share:g}": (plain, each, "dis", b)
             for name, each in how.items()
             for share, b in scored.items()
         }
-        return arms | {"every window, no gate": (plain, inferer, "dis", Budget.everywhere())}
+        return arms | {"every window, not stacked": (plain, inferer, "dis", Budget.everywhere())}
 
-    return {"ours": ours, "rivals": rivals, "scores": scores, "oracle": oracle, "ungated": ungated}
+    return {"ours": ours, "rivals": rivals, "scores": scores, "oracle": oracle, "unstacked": unstacked}
 
 
 def _measure(bundle: Any, options: argparse.Namespace) -> None:

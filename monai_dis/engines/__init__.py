@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from monai_dis.engines.checkpoint import ResumingCheckpoint
     from monai_dis.engines.device import pick_device
     from monai_dis.engines.evaluate import Evaluation
-    from monai_dis.engines.gate_shares import fit_shares
     from monai_dis.engines.lesion_evaluation import LesionEvaluation
     from monai_dis.engines.recipe import assemble, run_stages
     from monai_dis.engines.segment import Segmenter
+    from monai_dis.engines.stacking import fit_stack
     from monai_dis.engines.stage_files import export_weights
     from monai_dis.engines.stage_maps import with_maps, write_coarse, write_gain, write_refined
     from monai_dis.engines.training_step import TrainingStep
@@ -30,7 +30,7 @@ __all__ = [
     "assemble",
     "calibrate",
     "export_weights",
-    "fit_shares",
+    "fit_stack",
     "pick_device",
     "run_stages",
     "with_maps",
@@ -48,7 +48,7 @@ _HOMES = {
     "assemble": "recipe",
     "calibrate": "calibration",
     "export_weights": "stage_files",
-    "fit_shares": "gate_shares",
+    "fit_stack": "stacking",
     "pick_device": "device",
     "run_stages": "recipe",
     "with_maps": "stage_maps",

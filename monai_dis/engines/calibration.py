@@ -19,7 +19,7 @@ from monai_dis.engines.stage_maps import write_maps
 from monai_dis.errors import DataError
 from monai_dis.networks import CalibratedLogits
 
-__all__ = ["calibrate", "fit_logistic"]
+__all__ = ["bin_middles", "calibrate", "fit_logistic", "histograms"]
 
 _BINS = 4096
 _PRECISION = 0.01  # of the prior
@@ -57,12 +57,11 @@ def calibrate(
             raise DataError(
                 f"{item['name']} has {len(logits)} maps of logits and {len(label)} masks; give one for each."
             )
-        own = _histograms(network.bounded(logits[None])[0], label, network.bound)
+        own = histograms(network.bounded(logits[None])[0], label, network.bound)
         counts = own if counts is None else counts + own
     if counts is None:
         raise DataError("there is no case to calibrate on; give the training cases with their maps.")
-    # Each bin by its middle.
-    values = (torch.arange(_BINS, dtype=torch.float64) + 0.5) / _BINS * 2 * network.bound - network.bound
+    values = bin_middles(network.bound)
     fitted = torch.tensor([fit_logistic(values, positive, total) for positive, total in counts])
     network.scale.copy_(fitted[:, 0])
     network.bias.copy_(fitted[:, 1] + math.log(positive_weight))
@@ -110,8 +109,19 @@ def fit_logistic(values: Tensor, positive: Tensor, total: Tensor) -> tuple[float
     return max(0.01, float(weights[0])), float(weights[1])
 
 
-def _histograms(bounded: Tensor, label: Tensor, bound: float) -> Tensor:
-    """(C, 2, N): share of positive pixels, and number of voxels, by logit."""
+def bin_middles(bound: float) -> Tensor:
+    """(N,) logits that stand for the bins of :func:`histograms`."""
+    return (torch.arange(_BINS, dtype=torch.float64) + 0.5) / _BINS * 2 * bound - bound
+
+
+def histograms(bounded: Tensor, label: Tensor, bound: float) -> Tensor:
+    """(C, 2, N): share of positive pixels, and number of voxels, by logit.
+
+    Args:
+        bounded: (C, *grid) logits within ``-bound`` and ``bound``.
+        label: (C, *spatial), not zero where the class is.
+        bound: of the logits.
+    """
     out = torch.zeros((len(bounded), 2, _BINS), dtype=torch.float64)
     pool = _POOLS[bounded.ndim - 1]
     for index, (logits, mask) in enumerate(zip(bounded, label, strict=True)):

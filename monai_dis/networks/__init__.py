@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from monai_dis.networks.calibrated import CalibratedLogits
 from monai_dis.networks.gain_net import GainNet
-from monai_dis.networks.gated import ClassGate, GatedRefiner, VoxelGate
+from monai_dis.networks.gated import GatedRefiner, VoxelGate
 from monai_dis.networks.residual import ResidualRefiner
+from monai_dis.networks.stacked import StackedRefiner
 from monai_dis.networks.two_stage import TwoStageNet
 from monai_dis.networks.warm_start import warm_start
 
 __all__ = [
     "CalibratedLogits",
-    "ClassGate",
     "GainNet",
     "GatedRefiner",
     "ResidualRefiner",
+    "StackedRefiner",
     "TwoStageNet",
     "VoxelGate",
     "warm_start",

@@ -1,4 +1,4 @@
-"""Gates: of the answer of the level below and the refined one, which stands.
+"""A gate: of the answer of the level below and the refined one, which stands.
 
 Letters in shapes: ``K`` windows, ``Ci`` image channels, ``C`` classes, ``*roi`` window size.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from monai_dis.errors import NetworkError
 from monai_dis.networks.clipped import check_clip, clipped
 
-__all__ = ["ClassGate", "GatedRefiner", "VoxelGate"]
+__all__ = ["GatedRefiner", "VoxelGate"]
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -27,7 +27,7 @@ class GatedRefiner(nn.Module):
 
     Args:
         refine: the refine network, which keeps its weights and stays in evaluation mode.
-        gate: :class:`VoxelGate`, :class:`ClassGate`, or any module that takes both logits ``(K, C, *roi)`` and returns
+        gate: :class:`VoxelGate`, or any module that takes both logits ``(K, C, *roi)`` and returns
             what broadcasts with them.
         conditioned: whether ``refine`` takes the logits of the level below too; the gate always does, so the pair of
             stages is built with ``conditioning="logits"``.
@@ -113,32 +113,3 @@ class VoxelGate(nn.Sequential):
         for layer in self:
             x = layer(x)
         return torch.sigmoid(x)
-
-
-class ClassGate(nn.Module):
-    """One share of the refined answer for each class, the same everywhere: a mean of two answers that see different things.
-
-    With few images nothing finer holds on others, while two answers that err in different places are better together.
-    The shares are fitted (:func:`monai_dis.engines.fit_shares`), not trained; a new gate lets the refined answer stand.
-
-    Args:
-        channels: number ``C`` of logit channels.
-
-    Attributes:
-        share: (C,) between 0, the answer below, and 1, the refined one.
-
-    Raises:
-        NetworkError: when ``channels`` is below 1.
-    """
-
-    share: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        if channels < 1:
-            raise NetworkError(f"channels must be 1 or more, got {channels}.")
-        self.register_buffer("share", torch.ones(channels))
-
-    def forward(self, below: Tensor, refined: Tensor) -> Tensor:
-        """The shares, (C, 1, ...) that broadcast with both answers (K, C, *roi)."""
-        return self.share.to(below.dtype).reshape(-1, *[1] * (below.ndim - 2))

@@ -15,9 +15,9 @@ from torch import nn
 from monai_dis.errors import NetworkError
 from monai_dis.networks import (
     CalibratedLogits,
-    ClassGate,
     GatedRefiner,
     ResidualRefiner,
+    StackedRefiner,
     TwoStageNet,
     VoxelGate,
     warm_start,
@@ -189,14 +189,32 @@ def test_a_gate_refuses_nonsense(bad: dict[str, Any]) -> None:
         VoxelGate(**{"channels": 1, **bad})
 
 
-def test_a_class_gate_takes_its_share_of_each_class() -> None:
-    gated = GatedRefiner(ConditioningNet(), ClassGate(3))
-    below, refined = torch.zeros(2, 3, 4, 5), torch.ones(2, 3, 4, 5)
-    assert torch.equal(gated.decide(below, refined), refined)
+# StackedRefiner
 
-    gated.load_state_dict({"gate.share": torch.tensor([0.0, 0.25, 1.0])}, strict=False)
 
-    assert gated.decide(below, refined)[1, :, 2, 2].tolist() == [0.0, 0.25, 1.0]
+def test_a_new_stack_lets_the_refined_answer_stand() -> None:
+    stacked = StackedRefiner(ConditioningNet(), 2)
+    window, below = torch.randn(1, 1, 5, 4), torch.randn(1, 2, 5, 4)
+    assert torch.equal(stacked(window, below), ConditioningNet()(window, below))
+
+
+def test_a_stack_weighs_each_class_and_can_leave_one_as_it_was() -> None:
+    stacked = StackedRefiner(FixedConv(2, 1, 3), 3, conditioned=False).train()
+    numbers = {"below_weight": [1.0, 0.5, 0.0], "refined_weight": [0.0, 0.25, 2.0], "bias": [0.0, -1.0, 3.0]}
+    stacked.load_state_dict({key: torch.tensor(value) for key, value in numbers.items()}, strict=False)
+    below, refined = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+
+    answer = stacked.stack(below, refined)
+
+    assert torch.equal(answer[:, 0], below[:, 0])
+    torch.testing.assert_close(answer[:, 1], 0.5 * below[:, 1] + 0.25 * refined[:, 1] - 1)
+    torch.testing.assert_close(answer[:, 2], 2 * refined[:, 2] + 3)
+    assert not stacked.refine.training
+
+
+def test_a_stack_refuses_no_classes() -> None:
+    with pytest.raises(NetworkError):
+        StackedRefiner(ConditioningNet(), 0)
 
 
 # CalibratedLogits
