@@ -58,7 +58,7 @@ from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.networks import StackedRefiner, TwoStageNet
 
 WINDOW = (256, 256)  # of the rival's sliding window, as it was trained
-TIMED_IMAGES, TIMED_REPEATS = 3, 3
+TIMED_IMAGES, TIMED_REPEATS = 2, 2
 
 # An arm: a network, how it is run, the mode and the budget.
 Arm = tuple[nn.Module, IterativeInferer, str, Budget]

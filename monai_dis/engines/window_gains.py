@@ -29,7 +29,7 @@ class WindowGain:
         image: index in the batch.
         level: sparse level.
         score: score when it was chosen.
-        gain: by how much the mean error in the window fell; negative where refinement did harm.
+        gain: by how much the mean squared error in the window fell; negative where refinement did harm.
     """
 
     image: int
@@ -87,7 +87,7 @@ def fit_expected_gain(gains: Sequence[WindowGain], points: int = 16) -> Expected
 
 
 def _error(logits: Tensor, truth: Tensor, mosaic: Mosaic) -> Tensor:
-    """Error of every voxel, (B, *grid): of the true class for exclusive classes, summed over overlapping ones."""
+    """Squared error of every voxel, (B, *grid), summed over classes; halved for exclusive ones, which err in pairs."""
     p = probabilities(logits, mosaic.activation)
     channels = p.shape[1]
     exclusive = mosaic.activation == "softmax"
@@ -97,4 +97,4 @@ def _error(logits: Tensor, truth: Tensor, mosaic: Mosaic) -> Tensor:
         else torch.cat([(truth == (c if exclusive else c + 1)) for c in range(channels)], 1)
     )
     target = resample(planes.to(p.dtype), tuple(p.shape[2:]))
-    return (p - target).abs().sum(1) * (0.5 if exclusive else 1.0)
+    return (p - target).square().sum(1) * (0.5 if exclusive else 1.0)

@@ -52,12 +52,12 @@ def test_a_refine_network_of_images_alone_needs_no_answer_below(tmp_path: Path) 
 
 
 def test_realised_gain_by_hand() -> None:
-    """Cells: made right; stayed right; spoilt; half of it foreground, from none to a half."""
+    """Cells: made right; stayed right; spoilt; half of it foreground, from none to a half, of which a quarter was the error."""
     coarse = torch.tensor([[[-SURE, SURE, -SURE, -SURE]]])
     refined = torch.tensor([[[SURE, SURE, SURE, 0.0]]])
     label = torch.tensor([[[1, 1, 1, 1, 0, 0, 1, 0]]])
 
-    assert realised_gain(coarse, refined, label).tolist() == [[[1.0, 0.0, -1.0, 0.5]]]
+    assert realised_gain(coarse, refined, label).tolist() == [[[1.0, 0.0, -1.0, 0.25]]]
 
 
 def test_the_gain_of_a_small_class_counts_as_much(tmp_path: Path) -> None:

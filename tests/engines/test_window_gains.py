@@ -41,14 +41,14 @@ def gains_of(network: TwoStageNet, label: Tensor, **options: str) -> list[float]
 
 
 def test_gain_of_one_class() -> None:
-    """From one half everywhere to foreground everywhere: the share of foreground less the share of background, halved."""
+    """From one half everywhere, an error of a quarter, to foreground everywhere, an error of the share of background."""
     network = TwoStageNet(Constant(0.0), Constant(200.0))
-    assert gains_of(network, truth()) == pytest.approx([0.5 * (0.25 - 0.75), -0.5, -0.5, 0.5])
+    assert gains_of(network, truth()) == pytest.approx([0.25 - 0.75, 0.25 - 1, 0.25 - 1, 0.25])
 
 
 def test_gain_of_exclusive_classes() -> None:
     network = TwoStageNet(Constant(0.0, 0.0), Constant(0.0, 200.0))
-    assert gains_of(network, truth()) == pytest.approx([0.5 * (0.25 - 0.75), -0.5, -0.5, 0.5])
+    assert gains_of(network, truth()) == pytest.approx([0.25 - 0.75, 0.25 - 1, 0.25 - 1, 0.25])
 
 
 def test_gain_of_overlapping_classes() -> None:
@@ -56,7 +56,7 @@ def test_gain_of_overlapping_classes() -> None:
     network = TwoStageNet(Constant(0.0, 0.0), Constant(0.0, 200.0))
     label = truth().expand(1, 2, 8, 8).clone()
     label[:, 0] = 0
-    assert gains_of(network, label, activation="sigmoid") == pytest.approx([0.5 * (0.25 - 0.75), -0.5, -0.5, 0.5])
+    assert gains_of(network, label, activation="sigmoid") == pytest.approx([0.25 - 0.75, 0.25 - 1, 0.25 - 1, 0.25])
 
 
 def test_the_fitted_curve_is_the_isotonic_one() -> None:
