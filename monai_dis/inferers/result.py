@@ -94,6 +94,11 @@ class IterativeResult:
         return self._with_meta(self.mosaic.uncertainty(method))
 
     @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage so far, without the cost of the other statistics."""
+        return dict(self._watch.seconds)
+
+    @property
     def statistics(self) -> Statistics:
         """What the run did; the first access composes the answer once to compare it with the coarse one."""
         counts, left = self._counts, self._uncertain_left

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from monai_dis.networks.calibrated import CalibratedLogits
+from monai_dis.networks.click_net import ClickNet
 from monai_dis.networks.gain_net import GainNet
 from monai_dis.networks.gated import GatedRefiner
 from monai_dis.networks.residual import ResidualRefiner
 from monai_dis.networks.two_stage import TwoStageNet
 from monai_dis.networks.warm_start import FromImage, warm_start
 
-__all__ = ["CalibratedLogits", "FromImage", "GainNet", "GatedRefiner", "ResidualRefiner", "TwoStageNet", "warm_start"]
+__all__ = [
+    "CalibratedLogits",
+    "ClickNet",
+    "FromImage",
+    "GainNet",
+    "GatedRefiner",
+    "ResidualRefiner",
+    "TwoStageNet",
+    "warm_start",
+]
