@@ -28,7 +28,7 @@ from monai_dis.inferers.refine import read_below
 from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.windows import full_roi
 
-__all__ = ["Click", "click_corner", "draw_guidance", "guidance_channels", "mosaic_of_labels", "with_click"]
+__all__ = ["SIGMA", "Click", "click_corner", "draw_guidance", "gaussian", "guidance_channels", "mosaic_of_labels", "with_click"]
 
 #: Width of a click in the guidance, in voxels of the window, as MONAI's ``AddGuidanceSignald``.
 SIGMA = 2.0
@@ -148,7 +148,7 @@ def draw_guidance(
     maps = torch.zeros((channels, *roi))
     for click in clicks:
         centre = [(p + 0.5) * g / n - 0.5 - c for p, n, g, c in zip(click.position, size, grid, corner, strict=True)]
-        maps[click.label] = torch.maximum(maps[click.label], _gaussian(centre, roi, SIGMA))
+        maps[click.label] = torch.maximum(maps[click.label], gaussian(centre, roi, SIGMA))
     return maps
 
 
@@ -241,7 +241,7 @@ def _honoured(answer: Tensor, clicks: Sequence[Click], corner: Sequence[int], ac
         at = tuple(round(p) for p in place)
         if not all(0 <= a < r for a, r in zip(at, roi, strict=True)):
             continue
-        bump = _gaussian(place, roi, _BUMP_SIGMA).to(answer)
+        bump = gaussian(place, roi, _BUMP_SIGMA).to(answer)
         values = answer[(0, slice(None), *at)]
         if activation == "softmax":
             others = torch.cat([values[: click.label], values[click.label + 1 :]]).max()
@@ -255,8 +255,8 @@ def _honoured(answer: Tensor, clicks: Sequence[Click], corner: Sequence[int], ac
     return answer
 
 
-def _gaussian(centre: Sequence[float], roi: Sequence[int], sigma: float) -> Tensor:
-    """(*roi), 1 at the centre."""
+def gaussian(centre: Sequence[float], roi: Sequence[int], sigma: float) -> Tensor:
+    """A Gaussian over a window, (*roi), of height 1 at a centre in voxels of it; ``sigma`` in voxels too."""
     out = torch.ones(())
     for c, r in zip(centre, roi, strict=True):
         out = out[..., None] * torch.exp(-((torch.arange(r, dtype=torch.float32) - c) ** 2) / (2 * sigma**2))

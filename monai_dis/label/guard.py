@@ -234,9 +234,10 @@ def _files(request: _Request, allowed: Mapping[str, Collection[str]]) -> None:
     for key, name in request.files:
         if key not in allowed:
             raise RequestError(f"the file field {key[:40]!r} is unknown; there are: {', '.join(allowed) or 'none'}.")
-        plain = _NAME.fullmatch(name) and not name.startswith(".") and ".." not in name
-        if not plain:
-            raise RequestError("the name of an uploaded file must be a plain name without folders.")
+        # Clients send the whole path of their file; its last part is all that is used of it.
+        last = re.split(r"[/\\]", name)[-1]
+        if not _NAME.fullmatch(last) or last.startswith(".") or ".." in last:
+            raise RequestError("the name of an uploaded file must be a plain file name.")
         if allowed[key] and not any(name.lower().endswith(suffix) for suffix in allowed[key]):
             raise RequestError(f"an uploaded file must be one of {', '.join(allowed[key])}.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -185,7 +185,13 @@ class LabelModel:
         plain_figures: dict[str, Any] = {"windows": [], "windows_total": result.windows_total}
         if request.mode == "dis":
             with watch.stage("statistics"):
-                plain_figures = result.statistics.to_dict()
+                left, area = result.uncertain_left, result.area_mm
+                plain_figures.update(
+                    windows=[asdict(window) for window in result.windows],
+                    uncertain_left=left,
+                    uncertain_left_mm=None if area is None else tuple(share * area for share in left),
+                    dice_coarse_refined=result.dice_coarse_refined,
+                )
         return Standing(result.mosaic, {**plain_figures, "channels": result.mosaic.channels})
 
     def _from_label(self, given: MetaTensor, prepared: Prepared) -> Standing:

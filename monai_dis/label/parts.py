@@ -81,8 +81,14 @@ def open_parts(name_or_folder: str | Path) -> ModelParts:
 
 def _class_names(bundle: Bundle) -> dict[int, str]:
     """Names by the index that labels have: the background, 0, has none."""
+    named: dict[int, str] = {}
     if "label_names" in bundle.parser:
-        return {int(index): str(name) for index, name in dict(bundle.part("label_names")).items() if int(index) > 0}
+        named = {int(index): str(name) for index, name in dict(bundle.part("label_names")).items() if int(index) > 0}
+    segments = bundle.metadata.dicom.segments if bundle.metadata.dicom is not None else {}
+    if named and (not segments or set(named) == set(segments)):
+        return named
+    if segments:
+        return {number: segment.label for number, segment in segments.items()}
     classes = bundle.metadata.classes
     if len(classes) == 1:
         return {1: next(iter(classes.values()))}
