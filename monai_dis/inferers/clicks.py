@@ -28,7 +28,16 @@ from monai_dis.inferers.refine import read_below
 from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.windows import full_roi
 
-__all__ = ["SIGMA", "Click", "click_corner", "draw_guidance", "gaussian", "guidance_channels", "mosaic_of_labels", "with_click"]
+__all__ = [
+    "SIGMA",
+    "Click",
+    "click_corner",
+    "draw_guidance",
+    "gaussian",
+    "guidance_channels",
+    "mosaic_of_labels",
+    "with_click",
+]
 
 #: Width of a click in the guidance, in voxels of the window, as MONAI's ``AddGuidanceSignald``.
 SIGMA = 2.0

@@ -251,14 +251,15 @@ class LabelModel:
         return Click(tuple(round(float(p), 3) for p in position), point.label)
 
     def _finish(self, predictor: Predictor, prepared: Prepared, standing: Standing, watch: Stopwatch) -> Prediction:
-        windows = [*standing.statistics["windows"], *_inside(standing, tuple(prepared.image.shape[1:]))]
+        known, clicked = standing.statistics, _inside(standing, tuple(prepared.image.shape[1:]))
+        refined = int(known.get("windows_refined", len(known["windows"]))) + len(clicked)
         with watch.stage("merge"):
             logits = standing.mosaic.compose()
             if self.parts.inferer.settings.output == "labels" and not predictor.keep_uncertainty:
                 answer = standing.mosaic.labels()
             else:
                 answer = logits
-        statistics = {**standing.statistics, "windows": windows, "windows_refined": len(windows)}
+        statistics = {**known, "windows": [*known["windows"], *clicked], "windows_refined": refined}
         return predictor.finish(prepared, answer.to(torch.float32) if answer is logits else answer, statistics, watch)
 
 

@@ -34,7 +34,7 @@ from monai_dis.inferers.stages import Stages, stages_of
 from monai_dis.label.parts import ModelParts
 from monai_dis.label.published import Shelf
 
-__all__ = ["Epoch", "LabelledCase", "Outcome", "Schedule", "split_cases", "train", "validation_dice"]
+__all__ = ["Epoch", "HeldCases", "LabelledCase", "Outcome", "Schedule", "split_cases", "train", "validation_dice"]
 
 #: Prepared cases held in memory.
 _HELD = 24
@@ -167,7 +167,7 @@ def train(
     network = parts.network.eval()  # running statistics of norms are those of the bundle's training set
     in_use = validation_dice(parts, judging)
     best, best_state = -1.0, None
-    held = _Held(parts)
+    held = HeldCases(parts)
     trained = _trainable(network, schedule.parts)
     optimizer = torch.optim.AdamW(trained, lr=schedule.learning_rate, weight_decay=1e-4)
     epochs: list[Epoch] = []
@@ -219,7 +219,7 @@ def validation_dice(parts: ModelParts, cases: Sequence[LabelledCase]) -> float:
     return sum(values) / len(values) if values else 1.0
 
 
-class _Held:
+class HeldCases:
     """Prepared cases, the last ones kept."""
 
     def __init__(self, parts: ModelParts) -> None:

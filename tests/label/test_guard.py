@@ -66,9 +66,13 @@ def ask(
     return sent[0]["status"], detail, b"".join(reached)
 
 
-def form(fields: Mapping[str, str] | None = None, files: Mapping[str, tuple[str, bytes]] | None = None) -> dict[str, Any]:
+def form(
+    fields: Mapping[str, str] | None = None, files: Mapping[str, tuple[str, bytes]] | None = None
+) -> dict[str, Any]:
     """A multipart form as keyword arguments of `ask`."""
-    parts = [f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in (fields or {}).items()]
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in (fields or {}).items()
+    ]
     for key, (name, content) in (files or {}).items():
         head = f'--b\r\nContent-Disposition: form-data; name="{key}"; filename="{name}"\r\n\r\n'
         parts.append(head.encode() + content + b"\r\n")

@@ -1,7 +1,7 @@
 // Drives the OHIF that MONAI Label serves: connect, segment, show where to look is another model, place a point, and pictures of each.
-// Usage: node label_ohif.cjs DRIVER BROWSER SERVER STUDY MODEL CLICKS_MODEL SLICE FOLDER
+// Usage: node label_ohif.cjs DRIVER BROWSER SERVER STUDY MODEL CLICKS_MODEL SLICE SEGMENT FOLDER
 // Prints as JSON how many coloured pixels the image shows after each step.
-const [driver, browser, server, study, model, clicksModel, slice, folder] = process.argv.slice(2);
+const [driver, browser, server, study, model, clicksModel, slice, segment, folder] = process.argv.slice(2);
 const { chromium } = require(driver);
 
 const PATIENCE = { timeout: 240000 };
@@ -63,6 +63,7 @@ async function main() {
     };
     await run("segmentation", model);
     await see("3_segmented");
+    await page.getByText(segment, { exact: true }).first().evaluate((each) => each.click()); // the segment that the point is of
     await page.locator("input[value=smartedit]").evaluate((each) => each.click());
     await page.waitForTimeout(1000);
     const [right, down] = (process.env.LABEL_OHIF_POINT || "0.4 0.5").split(" ").map(Number);
