@@ -241,7 +241,8 @@ def batch_infer(request, datastore, infer):
             sentence = str(error) if isinstance(error, DisError) else type(error).__name__
             return {"label": None, "file": None, "error": sentence}
 
-    return BatchInferTask()({**request, "max_workers": 1}, datastore, forgiving)
+    # Without a GPU MONAI Label's choice among several divides by their number.
+    return BatchInferTask()({**request, "max_workers": 1, "multi_gpu": False}, datastore, forgiving)
 
 
 class DisTrain(BasicTrainTask):

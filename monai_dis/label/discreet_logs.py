@@ -24,6 +24,7 @@ def keep_logs_discreet() -> None:
     # What they say below a warning is said of every request.
     for name in ("monailabel", "timeloop", "schedule"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("monai_dis").setLevel(logging.INFO)
     make = logging.getLogRecordFactory()
 
     def discreet(

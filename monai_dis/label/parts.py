@@ -65,6 +65,8 @@ def open_parts(name_or_folder: str | Path) -> ModelParts:
         preprocessing, postprocessing = theirs.preprocessing, theirs.postprocessing
     else:
         network, inferer, overlap = bundle.part("network"), bundle.part("inferer"), None
+        if "click_network" in bundle.parser and Path(str(bundle.part("click_file"))).is_file():
+            network.clicks = bundle.part("click_network")
         preprocessing, postprocessing = bundle.part("preprocessing"), bundle.part("postprocessing")
     return ModelParts(
         folder,
