@@ -32,6 +32,8 @@ from monai_dis.label.training import HeldCases, LabelledCase
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 RESULTS = Path(__file__).parents[1] / "docs" / "label_results.json"
+PAGE = RESULTS.with_name("label.md")
+BEGIN, END = "<!-- figures: written by benchmarks/label_app.py from label_results.json -->", "<!-- end of figures -->"
 CLICKS = (0, 1, 2, 3, 5)
 
 
@@ -41,6 +43,43 @@ def record(section: str, name: str, figures: dict[str, Any]) -> None:
     with atomic_path(RESULTS) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     typer.echo(json.dumps(figures, indent=1))
+    before, rest = PAGE.read_text().split(BEGIN)
+    with atomic_path(PAGE) as temporary:
+        temporary.write_text(before + BEGIN + "\n\n" + figures_page(content) + "\n" + END + rest.split(END)[1])
+
+
+def figures_page(content: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    parts = []
+    for name, row in content.get("latency", {}).items():
+        parts.append(f"Seconds until the answer is with the client, {name}:\n")
+        parts.append("| request | median | slowest |\n| --- | --- | --- |")
+        parts += [f"| {key} | {v['median_s']} | {v['worst_s']} |" for key, v in row.items() if "median_s" in v]
+        memory = ", ".join(f"{value} MiB {key}" for key, value in row["memory_mib"].items())
+        threads, load = row["machine"]["threads"], row["machine"]["load_of_other_programs"]
+        parts.append(
+            f"\nMemory of the server: {memory}. CPU, {threads} threads; load of other programs meanwhile: {load}.\n"
+        )
+    for name, row in content.get("clicks", {}).items():
+        numbers = list(row["clicks"])
+        parts.append(f"Mean Dice after clicks on the largest error, {name} ({row['cases']} cases, {row['weights']}):\n")
+        parts.append("| | " + " | ".join(f"{n}" for n in numbers) + " |\n|" + " --- |" * (len(numbers) + 1))
+        for title, curves in (("", row), (", worst quarter", row["worst quarter"])):
+            parts += [f"| {key}{title} | " + " | ".join(str(v) for v in curve.values()) + " |"
+                      for key, curve in curves.items() if isinstance(curve, dict) and "0" in curve]  # fmt: skip
+        parts.append(f"\nA click takes {row['seconds_per_click']} s on one thread, without reading and writing.\n")
+    for name, row in content.get("learning", {}).items():
+        numbers = list(row["random"])
+        parts.append(
+            f"Mean Dice on {row['val_cases']} validation cases against the number of labelled cases, {name} ({row['seeds']} seeds):\n"
+        )
+        parts.append("| | " + " | ".join(numbers) + " |\n|" + " --- |" * (len(numbers) + 1))
+        parts += [
+            f"| {key} | " + " | ".join(f"{v['mean']} ± {v['sd']}" for v in row[key].values()) + " |"
+            for key in ("expected gain", "random")
+        ]
+        parts.append("")
+    return "\n".join(parts)
 
 
 @app.command(help="Seconds of requests to a real server, and its memory after many of them. Needs the extra `label`.")

@@ -73,7 +73,14 @@ async function main() {
       if (attempt === 6) throw new Error("the viewer does not know its series");
     }
     await see("3_segmented");
-    await page.getByText(segment, { exact: true }).first().evaluate((each) => each.click()); // the segment that the point is of
+    // The segment that the point is of; its row in the list takes the click.
+    const row = page.getByText(segment, { exact: true }).first();
+    await row.scrollIntoViewIfNeeded();
+    await row.click({ force: true });
+    if (process.env.LABEL_OHIF_LOUD) {
+      const active = () => JSON.stringify([window.services?.segmentationService?.getActiveSegment?.() ?? "not known"]);
+      console.error("active segment", await page.evaluate(active));
+    }
     await page.locator("input[value=smartedit]").evaluate((each) => each.click());
     await page.waitForTimeout(1000);
     const [right, down] = (process.env.LABEL_OHIF_POINT || "0.4 0.5").split(" ").map(Number);
