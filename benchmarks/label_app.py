@@ -70,9 +70,8 @@ def figures_page(content: dict[str, Any]) -> str:
         parts.append(f"\nA click takes {row['seconds_per_click']} s on one thread, without reading and writing.\n")
     for name, row in content.get("learning", {}).items():
         numbers = list(row["random"])
-        parts.append(
-            f"Mean Dice on {row['val_cases']} validation cases against the number of labelled cases, {name} ({row['seeds']} seeds):\n"
-        )
+        cases = f"{row['val_cases']} validation cases, {row['seeds']} seeds"
+        parts.append(f"Mean Dice against the number of labelled cases, {name} ({cases}):\n")
         parts.append("| | " + " | ".join(numbers) + " |\n|" + " --- |" * (len(numbers) + 1))
         parts += [
             f"| {key} | " + " | ".join(f"{v['mean']} ± {v['sd']}" for v in row[key].values()) + " |"

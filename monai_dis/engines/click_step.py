@@ -65,7 +65,7 @@ class ClickStep:
         output[Keys.LOSS] = total
         engine.fire_event(IterationEvents.LOSS_COMPLETED)
         if total.requires_grad:  # not where nothing in the batch was wrong, so that nobody clicked
-            total.backward()
+            total.backward()  # type: ignore[no-untyped-call]
             engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
             engine.optimizer.step()
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
@@ -84,7 +84,7 @@ def with_clicks(guidance: Tensor, answer: Tensor, label: Tensor) -> Tensor:
     added = guidance.clone()
     for window, place in enumerate(largest_error(answer, label)):
         if place is not None:
-            channel = int(label[(window, 0, *place)] > 0.5)
+            channel = int(label[window, 0][place] > 0.5)
             blob = gaussian([float(p) for p in place], label.shape[2:], SIGMA).to(guidance)
             added[window, channel] = torch.maximum(added[window, channel], blob)
     return added

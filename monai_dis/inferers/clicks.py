@@ -20,7 +20,7 @@ from torch import Tensor
 
 from monai_dis.errors import ImageError
 from monai_dis.inferers.call import NetworkCall
-from monai_dis.inferers.grid import grid_size, resample
+from monai_dis.inferers.grid import grid_size, resample, spatial
 from monai_dis.inferers.merge import importance_map
 from monai_dis.inferers.mosaic import Layer, Mosaic
 from monai_dis.inferers.plan import Settings
@@ -235,7 +235,7 @@ def _read(image: Tensor, corner: Sequence[int], roi: Sequence[int]) -> Tensor:
     """A window of an image (1, Ci, *grid); ground outside is zero, as padding of the sliding window is."""
     low = [max(c, 0) for c in corner]
     high = [min(c + r, n) for c, r, n in zip(corner, roi, image.shape[2:], strict=True)]
-    inside = image[(..., *[slice(a, b) for a, b in zip(low, high, strict=True)])]
+    inside = image[spatial([slice(a, b) for a, b in zip(low, high, strict=True)])]
     pads = [(a - c, c + r - b) for a, b, c, r in zip(low, high, corner, roi, strict=True)]
     return F.pad(inside, [n for pair in reversed(pads) for n in pair])
 
@@ -251,7 +251,7 @@ def _honoured(answer: Tensor, clicks: Sequence[Click], corner: Sequence[int], ac
         if not all(0 <= a < r for a, r in zip(at, roi, strict=True)):
             continue
         bump = gaussian(place, roi, _BUMP_SIGMA).to(answer)
-        values = answer[(0, slice(None), *at)]
+        values = answer[spatial([slice(a, a + 1) for a in at])].flatten()
         if activation == "softmax":
             others = torch.cat([values[: click.label], values[click.label + 1 :]]).max()
             answer[0, click.label] += bump * max(0.0, float(others + _MARGIN - values[click.label]))

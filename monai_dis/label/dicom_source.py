@@ -85,7 +85,7 @@ def write_series_seg(
     with inspect(folder, Target(), limits=limits) as found:
         plan = volume_of(found)
         source = read_first_header(plan, limits)
-    digest = hashlib.sha256(np.ascontiguousarray(labels)).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest()
     identity = ResultIdentity(tuple(each.uid for each in plan.instances), name, version, weights, digest)
     entry = DicomEntry(modalities=(), segments=segments)
     seg = make_seg(labels.astype(np.uint8), plan, source, entry, identity)

@@ -27,7 +27,7 @@ from monai_dis.engines.prediction import Predictor, Stopwatch
 from monai_dis.errors import DataError, DisError
 from monai_dis.inferers.call import NetworkCall
 from monai_dis.inferers.coarse import coarse_pass
-from monai_dis.inferers.grid import resample
+from monai_dis.inferers.grid import resample, spatial
 from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
 from monai_dis.inferers.score import probabilities
 from monai_dis.inferers.stages import Stages, stages_of
@@ -177,7 +177,7 @@ def train(
             image, label = held(teaching[chance.randrange(len(teaching))])
             optimizer.zero_grad(set_to_none=True)
             loss = _loss(parts, image, label, schedule.parts, chance)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             total += float(loss.detach())
@@ -317,12 +317,12 @@ def _window_loss(
     corner = [
         0 if g <= r else min(max(round(c * g - r / 2), 0), g - r) for c, g, r in zip(centre, grid, roi, strict=True)
     ]
-    part = tuple(slice(c, c + r) for c, r in zip(corner, roi, strict=True))
+    part = spatial([slice(c, c + r) for c, r in zip(corner, roi, strict=True)])
     missing = [max(r - g, 0) for r, g in zip(roi, grid, strict=True)]
     pads = [n for m in reversed(missing) for n in (m // 2, m - m // 2)]
 
     def window(values: Tensor) -> Tensor:
-        return F.pad(values[(..., *part)], pads)
+        return F.pad(values[part], pads)
 
     inputs = [window(resample(image, grid))]
     if stages.conditioned[place]:

@@ -73,10 +73,9 @@ async function main() {
       if (attempt === 6) throw new Error("the viewer does not know its series");
     }
     await see("3_segmented");
-    // The segment that the point is of; its row in the list takes the click.
-    const row = page.getByText(segment, { exact: true }).first();
-    await row.scrollIntoViewIfNeeded();
-    await row.click({ force: true });
+    // The segment that the point is of: its rows in the lists, of which one is shown, take the click.
+    for (const row of await page.getByText(segment, { exact: true }).all()) await row.evaluate((each) => each.click());
+    await page.waitForTimeout(1000);
     if (process.env.LABEL_OHIF_LOUD) {
       const active = () => JSON.stringify([window.services?.segmentationService?.getActiveSegment?.() ?? "not known"]);
       console.error("active segment", await page.evaluate(active));
