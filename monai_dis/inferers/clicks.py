@@ -1,7 +1,7 @@
 """Clicks: where a reader says what is there, windows are refined next, whatever the budget; the rest stays as it was.
 
 Each click adds a layer of one window to the mosaic, on the image's own grid. In it the answer of before is moved by what the
-network makes of the clicks, and then, where the network did not follow, by a bump that makes the clicked voxel what was said.
+network makes of the clicks, and then, where the network did not follow, a small ball around the click becomes what was said.
 Without clicks nothing is added: the answer is that of before, bit for bit.
 
 Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``G`` guidance channels, ``*spatial`` the image, ``*roi`` a window.
@@ -43,7 +43,7 @@ __all__ = [
 SIGMA = 2.0
 #: Logit by which a clicked voxel belongs to what was said, if the network does not say so itself.
 _MARGIN = 2.0
-_BUMP_SIGMA = 2.5  # voxels of the image
+_BALL_SIGMA = 2.5  # voxels of the image; the ball ends where the Gaussian is one half
 _COVERED = 0.99
 
 
@@ -250,17 +250,20 @@ def _honoured(answer: Tensor, clicks: Sequence[Click], corner: Sequence[int], ac
         at = tuple(round(p) for p in place)
         if not all(0 <= a < r for a, r in zip(at, roi, strict=True)):
             continue
-        bump = gaussian(place, roi, _BUMP_SIGMA).to(answer)
         values = answer[spatial([slice(a, a + 1) for a in at])].flatten()
+        # A ball in which the answer agrees, surer towards the click; nothing outside it is touched.
+        ball = _MARGIN * (2 * gaussian(place, roi, _BALL_SIGMA).to(answer) - 1)
+        ball = torch.where(ball >= 0, ball, -torch.inf)
         if activation == "softmax":
-            others = torch.cat([values[: click.label], values[click.label + 1 :]]).max()
-            answer[0, click.label] += bump * max(0.0, float(others + _MARGIN - values[click.label]))
+            others = torch.cat([answer[0, : click.label], answer[0, click.label + 1 :]]).amax(dim=0)
+            if float(values[click.label]) < float(others[at]) + _MARGIN:
+                answer[0, click.label] = torch.maximum(answer[0, click.label], others + ball)
             continue
         for channel in range(answer.shape[1]):
-            if click.label == channel + 1:
-                answer[0, channel] += bump * max(0.0, _MARGIN - float(values[channel]))
-            elif click.label == 0:
-                answer[0, channel] -= bump * max(0.0, _MARGIN + float(values[channel]))
+            if click.label == channel + 1 and float(values[channel]) < _MARGIN:
+                answer[0, channel] = torch.maximum(answer[0, channel], ball)
+            elif click.label == 0 and float(values[channel]) > -_MARGIN:
+                answer[0, channel] = torch.minimum(answer[0, channel], -ball)
     return answer
 
 
