@@ -1,4 +1,4 @@
-"""Put the bundles of the repository into the wheel, beside the package; everything else is in pyproject.toml."""
+"""Put the bundles and the MONAI Label app of the repository into the wheel, beside the package; everything else is in pyproject.toml."""
 
 import shutil
 from pathlib import Path
@@ -17,6 +17,8 @@ class BuildWithBundles(build_py):
         if not self.editable_mode:
             target = Path(self.build_lib) / "monai_dis" / "_bundles"
             shutil.rmtree(target, ignore_errors=True)
+            app = Path(self.build_lib) / "monai_dis" / "_apps" / "dis"
+            self._copy(ROOT / "apps" / "dis" / "main.py", app / "main.py")
             for metadata in sorted(ROOT.glob("bundles/*/configs/metadata.json")):
                 bundle = metadata.parents[1]
                 for name in ("configs", "docs", "models", "LICENSE"):
@@ -25,7 +27,8 @@ class BuildWithBundles(build_py):
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         outputs = list(super().get_outputs(include_bytecode))
         target = Path(self.build_lib) / "monai_dis" / "_bundles"
-        return outputs + [str(path) for path in sorted(target.rglob("*")) if path.is_file()]
+        app = Path(self.build_lib) / "monai_dis" / "_apps"
+        return outputs + [str(path) for folder in (target, app) for path in sorted(folder.rglob("*")) if path.is_file()]
 
     @staticmethod
     def _copy(source: Path, target: Path) -> None:

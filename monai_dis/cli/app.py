@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from monai_dis.cli.dicom_app import dicom_app
+from monai_dis.cli.label_app import label_app
 from monai_dis.cli.options import (
     BUDGET,
     DICOM,
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 
 app.add_typer(dicom_app, name="dicom")
+app.add_typer(label_app, name="label")
 
 
 def _version(value: bool) -> None:

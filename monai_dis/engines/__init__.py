@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from monai_dis.engines.calibration import calibrate
     from monai_dis.engines.checkpoint import ResumingCheckpoint
+    from monai_dis.engines.click_step import ClickStep
     from monai_dis.engines.device import pick_device
     from monai_dis.engines.evaluate import Evaluation
     from monai_dis.engines.lesion_evaluation import LesionEvaluation
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from monai_dis.engines.training_step import TrainingStep
 
 __all__ = [
+    "ClickStep",
     "Evaluation",
     "LesionEvaluation",
     "ResumingCheckpoint",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ClickStep": "click_step",
     "Evaluation": "evaluate",
     "LesionEvaluation": "lesion_evaluation",
     "ResumingCheckpoint": "checkpoint",

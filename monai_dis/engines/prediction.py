@@ -27,7 +27,7 @@ from monai_dis.engines.window_outlines import Box, boxes_of
 from monai_dis.errors import DisError, ImageError
 from monai_dis.inferers.score import uncertainty
 
-__all__ = ["Prediction", "Predictor", "Stopwatch"]
+__all__ = ["Prediction", "Predictor", "Prepared", "Stopwatch"]
 
 
 class Stopwatch:
@@ -90,6 +90,25 @@ class Prediction:
         return seen
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """An image between reading and the network; several runs may begin with it.
+
+    Attributes:
+        path: the file, for messages.
+        data: of the preprocessing, for its inverse.
+        original: (C, *spatial) image as read.
+        image: (Ci, *spatial) prepared.
+        batch: (1, Ci, *spatial) the same on the network's device.
+    """
+
+    path: Path
+    data: Mapping[str, Any] = field(repr=False)
+    original: MetaTensor = field(repr=False)
+    image: MetaTensor = field(repr=False)
+    batch: Tensor = field(repr=False)
+
+
 class Predictor:
     """Everything that stays the same from image to image.
 
@@ -146,6 +165,27 @@ class Predictor:
             ) from error
 
     def _predict(self, path: Path, given: MetaTensor | None, memory: PeakMemory, watch: Stopwatch) -> Prediction:
+        prepared = self.prepare(path, given, watch)
+        start = time.perf_counter()
+        answer, statistics = self.runner(prepared.batch)
+        elapsed = time.perf_counter() - start
+        stages = {str(key): float(value) for key, value in statistics.get("seconds", {}).items() if key != "total"}
+        watch.seconds.update(stages)
+        # What the inferer's own stages leave out is still time that the user waits.
+        watch.seconds["other"] = max(0.0, elapsed - sum(stages.values()))
+        return self.finish(prepared, answer, statistics, watch, memory)
+
+    def prepare(self, path: Path, given: MetaTensor | None, watch: Stopwatch) -> Prepared:
+        """Read and prepare one image.
+
+        Args:
+            path: the file; a name for messages when the image is given.
+            given: (C, *spatial) as the first transform would have read it; None to read the file.
+            watch: takes the seconds.
+
+        Raises:
+            ImageError: when the file is missing, damaged or does not fit the network.
+        """
         with watch.stage("read"):
             if given is None:
                 check_readable(path)
@@ -163,22 +203,37 @@ class Predictor:
             image = data[self.image_key]
             check_image(image, self.expected, str(path))
             batch = image[None].to(self.device)
+        return Prepared(path, data, original, image, batch)
 
-        start = time.perf_counter()
-        answer, statistics = self.runner(batch)
-        elapsed = time.perf_counter() - start
-        stages = {str(key): float(value) for key, value in statistics.get("seconds", {}).items() if key != "total"}
-        watch.seconds.update(stages)
-        # What the inferer's own stages leave out is still time that the user waits.
-        watch.seconds["other"] = max(0.0, elapsed - sum(stages.values()))
+    def finish(
+        self,
+        prepared: Prepared,
+        answer: Tensor,
+        statistics: Mapping[str, Any],
+        watch: Stopwatch,
+        memory: PeakMemory | None = None,
+    ) -> Prediction:
+        """Bring the inferer's answer back to the grid of the file.
 
+        Args:
+            prepared: what the inferer saw.
+            answer: (1, C, *spatial) logits, or labels where the inferer gives those.
+            statistics: of the run, with ``windows``, ``windows_total`` and ``channels``.
+            watch: takes the seconds.
+            memory: measured since before the image was read.
+
+        Raises:
+            ImageError: when the answer does not come back to the size of the image.
+        """
+        image, original = prepared.image, prepared.original
         with watch.stage("finish"):
             answer = answer.as_tensor() if isinstance(answer, MetaTensor) else answer
-            finished, uncertain = self._finish({**data, self.pred_key: MetaTensor(answer[0].cpu(), meta=image.meta)})
+            back = {**prepared.data, self.pred_key: MetaTensor(answer[0].cpu(), meta=image.meta)}
+            finished, uncertain = self._finish(back)
             labels = torch.as_tensor(finished[self.pred_key]).cpu()
         if labels.shape[1:] != original.shape[1:]:
             raise ImageError(
-                f"the answer for {path} has size {tuple(labels.shape[1:])}, the image {tuple(original.shape[1:])}; "
+                f"the answer for {prepared.path} has size {tuple(labels.shape[1:])}, the image {tuple(original.shape[1:])}; "
                 "the bundle's postprocessing must invert its preprocessing."
             )
         boxes = boxes_of(statistics["windows"], image, original)
@@ -191,7 +246,7 @@ class Predictor:
             statistics=statistics,
             boxes=tuple(boxes),
             watch=watch,
-            peak_memory_bytes=memory.bytes(),
+            peak_memory_bytes=0 if memory is None else memory.bytes(),
             uncertainty=uncertain,
         )
 

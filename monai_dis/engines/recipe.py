@@ -82,7 +82,8 @@ def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
     normalisation, whose range is not bounded, stay in full. Loading converts them back.
 
     Args:
-        parts: attribute of the network to file of its plain state dict, such as ``{"coarse": ..., "refine": ...}``.
+        parts: attribute of the network to file of its plain state dict, such as ``{"coarse": ..., "refine": ...}``; under an empty
+            name the one that is the network itself.
         path: file to write.
 
     Raises:
@@ -91,7 +92,11 @@ def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
     absent = [str(file) for file in parts.values() if not Path(file).is_file()]
     if absent:
         raise BundleError(f"{absent[0]} is missing; run the recipe's stages first.")
-    state = {f"{name}.{key}": _compact(key, value) for name, file in parts.items() for key, value in _weights(file)}
+    state = {
+        f"{name}.{key}" if name else key: _compact(key, value)
+        for name, file in parts.items()
+        for key, value in _weights(file)
+    }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_state(state, path)
 

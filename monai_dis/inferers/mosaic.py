@@ -151,6 +151,10 @@ class Mosaic:
         own = None if weight is None else weight.to(device=self.coarse.device, dtype=self.coarse.dtype)
         layer.weights.extend([own] * len(images))
 
+    def with_layer(self, layer: Layer) -> Mosaic:
+        """The same answer with one more sparse level above; what is added to it does not change this one."""
+        return Mosaic(self.coarse, self.size, self.activation, [*self.layers, layer], self.footprint)
+
     def compose(self, region: Region | None = None) -> Tensor:
         """Logits on the image's grid.
 

@@ -24,7 +24,7 @@ from monai_dis.inferers.outputs import OutputForm, flatten_outputs
 from monai_dis.inferers.plan import Settings, SparsePlan
 from monai_dis.inferers.statistics import Stopwatch
 
-__all__ = ["refine_windows"]
+__all__ = ["read_below", "refine_windows"]
 
 
 def refine_windows(
@@ -118,19 +118,37 @@ def _processed(
 
 def _conditioning(mosaic: Mosaic, plan: SparsePlan, images: np.ndarray, corners: np.ndarray) -> Tensor:
     """Logits of the level below on each window and its halo, (K, C, *read); beyond the image the edge is repeated."""
-    grid = plan.windows.grid
     parts = []
     for image, corner in zip(images, corners, strict=True):
-        region, pad = [], []
-        for c, h, size, n in zip(corner, plan.halo, plan.read_size, grid, strict=True):
-            first, last = int(c) - h, int(c) - h + size
-            low, high = min(max(first, 0), n - 1), max(min(last, n), 1)
-            region.append(slice(low, high))
-            pad.append((low - first, last - high))
-        part = mosaic.on(grid, plan.index - 1, tuple(region), image=int(image))
-        amounts = [n for pair in reversed(pad) for n in pair]
-        parts.append(F.pad(part, amounts, mode="replicate") if any(amounts) else part)
+        first = [int(c) - h for c, h in zip(corner, plan.halo, strict=True)]
+        parts.append(read_below(mosaic, plan.windows.grid, plan.index - 1, first, plan.read_size, image=int(image)))
     return torch.cat(parts)
+
+
+def read_below(
+    mosaic: Mosaic, grid: Sequence[int], level: int, first: Sequence[int], size: Sequence[int], *, image: int = 0
+) -> Tensor:
+    """Logits of a level on a window of any grid; beyond the image the edge is repeated.
+
+    Args:
+        mosaic: the answer so far.
+        grid: spatial size of the grid.
+        level: the last level that counts.
+        first: first voxel of the window; may lie outside.
+        size: of the window.
+        image: index in the batch.
+
+    Returns:
+        (1, C, *size).
+    """
+    region, pad = [], []
+    for start, extent, n in zip(first, size, grid, strict=True):
+        low, high = min(max(start, 0), n - 1), max(min(start + extent, n), 1)
+        region.append(slice(low, high))
+        pad.append((low - start, start + extent - high))
+    part = mosaic.on(grid, level, tuple(region), image=image)
+    amounts = [n for pair in reversed(pad) for n in pair]
+    return F.pad(part, amounts, mode="replicate") if any(amounts) else part
 
 
 def _check(outputs: Sequence[Tensor], own: OutputForm, mosaics: Sequence[Mosaic], form: OutputForm, level: int) -> None:

@@ -94,12 +94,22 @@ class IterativeResult:
         return self._with_meta(self.mosaic.uncertainty(method))
 
     @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage so far, without the cost of the other statistics."""
+        return dict(self._watch.seconds)
+
+    @property
+    def area_mm(self) -> float | None:
+        """Area or volume of the field of view in mm2 or mm3, for a ``MetaTensor``."""
+        if self._spacing_mm is None:
+            return None
+        return math.prod(n * s for n, s in zip(self.mosaic.size, self._spacing_mm, strict=True))
+
+    @property
     def statistics(self) -> Statistics:
         """What the run did; the first access composes the answer once to compare it with the coarse one."""
-        counts, left = self._counts, self._uncertain_left
-        area_mm = None
-        if self._spacing_mm is not None:
-            area_mm = math.prod(n * s for n, s in zip(self.mosaic.size, self._spacing_mm, strict=True))
+        counts, left = self._counts, self.uncertain_left
+        area_mm = self.area_mm
         return Statistics(
             images=self.mosaic.images,
             windows=self.windows,
@@ -112,7 +122,7 @@ class IterativeResult:
             calls=dict(self._watch.calls),
             uncertain_left=left,
             uncertain_left_mm=None if area_mm is None else tuple(share * area_mm for share in left),
-            dice_coarse_refined=self._dice,
+            dice_coarse_refined=self.dice_coarse_refined,
         )
 
     @cached_property
@@ -120,12 +130,13 @@ class IterativeResult:
         return self._counts_of()
 
     @cached_property
-    def _uncertain_left(self) -> tuple[float, ...]:
+    def uncertain_left(self) -> tuple[float, ...]:
+        """Per image, share of the area whose entropy is above 0.5 after refinement."""
         unsure = self.mosaic.uncertainty(size=self._score_size) > 0.5
         return tuple(float(v) for v in unsure.flatten(1).double().mean(dim=1))
 
     @cached_property
-    def _dice(self) -> tuple[float, ...]:
+    def dice_coarse_refined(self) -> tuple[float, ...]:
         """Dice between coarse and refined labels on the finest grid, slab by slab."""
         mosaic = self.mosaic
         last = len(mosaic.layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from monai_dis.networks.calibrated import CalibratedLogits
+from monai_dis.networks.click_net import ClickNet
 from monai_dis.networks.gain_net import GainNet
 from monai_dis.networks.gated import GatedRefiner, VoxelGate
 from monai_dis.networks.residual import ResidualRefiner
@@ -12,6 +13,7 @@ from monai_dis.networks.warm_start import warm_start
 
 __all__ = [
     "CalibratedLogits",
+    "ClickNet",
     "GainNet",
     "GatedRefiner",
     "ResidualRefiner",

@@ -29,6 +29,7 @@ class TwoStageNet(nn.Module):
             those of the level below on the same window (`ResidualRefiner` is built for that).
         scorer: for the score ``"gain"``, one for all sparse levels or a list with one per level: image and logits of the
             level below on that level's grid to the expected gain of refinement (B, 1, *spatial); `GainNet` is one.
+        clicks: answers a reader's clicks (`ClickNet`), see `monai_dis.inferers.clicks`; a run without clicks does not touch it.
 
     Raises:
         NetworkError: when ``conditioning`` is unknown or ``refine`` is an empty list.
@@ -40,6 +41,7 @@ class TwoStageNet(nn.Module):
         refine: nn.Module | Sequence[nn.Module],
         conditioning: str = "none",
         scorer: nn.Module | Sequence[nn.Module] | None = None,
+        clicks: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if conditioning not in CONDITIONINGS:
@@ -49,6 +51,7 @@ class TwoStageNet(nn.Module):
         self.scorer: nn.Module | None = None if scorer is None else _one_or_list(scorer)
         if isinstance(self.refine, nn.ModuleList) and len(self.refine) == 0:
             raise NetworkError("refine must hold one network at least, got an empty list.")
+        self.clicks = clicks
         self.conditioning = conditioning
 
     @property

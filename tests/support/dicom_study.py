@@ -26,6 +26,7 @@ __all__ = [
     "ENTRY",
     "SEGMENTS",
     "identity_of",
+    "make_volume_bundle",
     "open_plan",
     "overlapping_bundle",
     "save_shuffled",
@@ -99,6 +100,11 @@ def identity_of(plan: VolumePlan, weights: str = "a" * 64) -> ResultIdentity:
 @pytest.fixture
 def volume_bundle(tiny_bundle: Path) -> Path:
     """A bundle for CT whose answer is known: class 1 from 64 to 191 Hounsfield units, class 2 above."""
+    return make_volume_bundle(tiny_bundle)
+
+
+def make_volume_bundle(tiny_bundle: Path) -> Path:
+    """Turn the small bundle into that one."""
     config = tiny_bundle / "configs" / "inference.yaml"
     text = config.read_text()
     for old, new in {

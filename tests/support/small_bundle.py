@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-__all__ = ["photo", "tiny_bundle"]
+__all__ = ["photo", "tiny_bundle", "write_tiny_bundle"]
 
 # Brightness of a pixel in [0, 1], times this, minus half of it, is its logit: bright things are foreground.
 GAIN = 20.0
@@ -119,7 +119,12 @@ def disc(
 @pytest.fixture
 def tiny_bundle(tmp_path: Path) -> Path:
     """A bundle of two one-layer networks that call bright pixels foreground."""
-    folder = tmp_path / "tiny_bundle"
+    return write_tiny_bundle(tmp_path)
+
+
+def write_tiny_bundle(parent: Path) -> Path:
+    """Write that bundle into a folder."""
+    folder = parent / "tiny_bundle"
     (folder / "configs").mkdir(parents=True)
     (folder / "models").mkdir()
     (folder / "configs" / "metadata.json").write_text(json.dumps(metadata()))

@@ -1,0 +1,68 @@
+"""Small decisions of the reading desk: which bundles, which files may be read, which modalities are looked for, what is said of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_dis.bundle import find_bundle, known_bundles
+from monai_dis.errors import BundleError, DisError
+
+if TYPE_CHECKING:
+    from monai_dis.label.model import LabelModel
+
+__all__ = ["choose_models", "inside", "series_modalities", "strip_paths", "wanted_output"]
+
+#: What the request at hand asks for as ``output``; set by the guard, since MONAI Label does not tell its tasks.
+wanted_output: ContextVar[str] = ContextVar("wanted_output", default="")
+
+
+def choose_models(asked: str) -> dict[str, Path]:
+    """The bundles of a server, by name.
+
+    Args:
+        asked: names or folders, divided by commas; empty for every bundle that comes with monai_dis and has its weights.
+
+    Raises:
+        BundleError: when one is not there, two have the same name, or none has weights.
+    """
+    if not asked.strip():
+        found = {name: folder for name, folder in known_bundles().items() if (folder / "models" / "model.pt").is_file()}
+        if not found:
+            raise BundleError("no bundle with weights comes with this installation; give one: --bundle FOLDER.")
+        return found
+    chosen: dict[str, Path] = {}
+    for each in filter(None, (part.strip() for part in asked.split(","))):
+        folder = find_bundle(each)
+        if folder.name in chosen:
+            raise BundleError(f"two bundles are called {folder.name}; rename the folder of one of them.")
+        chosen[folder.name] = folder
+    return chosen
+
+
+def inside(path: Path, folders: Iterable[str | Path]) -> bool:
+    """Whether a file that exists lies in one of some folders, after all links are followed."""
+    if not path.exists():
+        return False
+    whole = path.resolve()
+    return any(Path(folder).resolve() in whole.parents for folder in folders)
+
+
+def series_modalities(models: Iterable[LabelModel]) -> list[str]:
+    """Modalities that models take, for looking through an archive; CT and MR where none says so."""
+    found: dict[str, None] = {}
+    for model in models:
+        entry = model.parts.metadata.dicom
+        for modality in ("CT", "MR") if entry is None else entry.modalities:
+            found[modality] = None
+    return list(found)
+
+
+def strip_paths(error: DisError, *paths: Path) -> DisError:
+    """The same error without the places and names of files, which may be a person's."""
+    sentence = str(error)
+    for path in sorted(map(str, paths), key=len, reverse=True):
+        sentence = sentence.replace(path, "the image")
+    return type(error)(sentence)

@@ -1,0 +1,123 @@
+"""Answers as files on the image's own grid: NIfTI, NRRD, ``.seg.nrrd`` of 3D Slicer, PNG."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.data.meta_tensor import MetaTensor
+
+from monai_dis.bundle.dicom_metadata import Code, SegmentEntry
+from monai_dis.bundle.metadata import BundleMetadata
+from monai_dis.data.atomic import atomic_path
+from monai_dis.data.image_files import segmentation_suffix
+from monai_dis.data.writing import write_segmentation
+from monai_dis.dicom.seg_nrrd import write_seg_nrrd
+
+__all__ = ["affine_lps", "answer_suffix", "segment_entries", "write_answer", "write_nrrd"]
+
+_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_TISSUE = Code("85756007", "SCT", "Tissue")
+_NRRD_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
+
+
+def answer_suffix(wanted: str, image: str | Path) -> str:
+    """The suffix of an answer's file: what the viewer asked for, else that of the image; ``.seg.nrrd`` and the like are whole."""
+    return wanted or segmentation_suffix(image)
+
+
+def write_answer(
+    labels: npt.NDArray[Any],
+    image: MetaTensor,
+    path: Path,
+    segments: Mapping[int, SegmentEntry],
+    *,
+    dtype: str | None = None,
+    compress: bool = False,
+) -> None:
+    """Write labels.
+
+    Args:
+        labels: (columns, rows[, slices]) class indices, or (segments, columns, rows, slices) of 0 and 1 for classes that overlap, which
+            only ``.seg.nrrd`` holds.
+        image: as it was read.
+        path: its suffix says how; ``.nii``, ``.nii.gz``, ``.nrrd``, ``.seg.nrrd``, ``.png``, ``.mha``.
+        segments: what the labels mean.
+        dtype: ``"uint8"`` or ``"uint16"`` for ``.nrrd``.
+        compress: whether an ``.nrrd`` is compressed.
+
+    Raises:
+        OutputError: when it cannot be written.
+        DicomError: when the slices are sheared, which ``.seg.nrrd`` cannot hold.
+    """
+    if path.name.endswith(".seg.nrrd"):
+        volume = labels[..., None] if labels.ndim == 2 else labels
+        write_seg_nrrd(
+            volume.astype(np.uint8 if volume.max(initial=0) < 256 else np.uint16), affine_lps(image), path, segments
+        )
+    elif path.suffix == ".nrrd":
+        write_nrrd(labels, affine_lps(image), path, dtype=dtype, compress=compress)
+    else:
+        write_segmentation(torch.as_tensor(labels.astype(np.int16))[None], image, path)
+
+
+def write_nrrd(
+    labels: npt.NDArray[Any],
+    affine: npt.NDArray[np.float64],
+    path: Path,
+    *,
+    dtype: str | None = None,
+    compress: bool = False,
+) -> None:
+    """Write labels as plain ``.nrrd``; without compression its bytes are what OHIF puts over the images.
+
+    Args:
+        labels: (columns, rows[, slices]).
+        affine: (4, 4) from voxels to LPS coordinates in mm.
+        path: ``.nrrd``.
+        dtype: ``"uint8"`` or ``"uint16"``; the smallest that holds the labels when not given.
+        compress: gzip.
+    """
+    volume = labels[..., None] if labels.ndim == 2 else labels
+    kind = np.dtype(dtype or ("uint8" if volume.max(initial=0) < 256 else "uint16"))
+    directions = " ".join("(" + ",".join(repr(float(v)) for v in axis) + ")" for axis in affine[:3, :3].T)
+    header = [
+        "NRRD0004",
+        f"type: {_NRRD_TYPES[kind.name]}",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, volume.shape))}",
+        f"space directions: {directions}",
+        "kinds: domain domain domain",
+        "endian: little",
+        f"encoding: {'gzip' if compress else 'raw'}",
+        "space origin: (" + ",".join(repr(float(v)) for v in affine[:3, 3]) + ")",
+    ]
+    values = volume.astype(kind.newbyteorder("<")).tobytes(order="F")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(
+            ("\n".join(header) + "\n\n").encode() + (gzip.compress(values, 4) if compress else values)
+        )
+
+
+def affine_lps(image: MetaTensor) -> npt.NDArray[np.float64]:
+    """(4, 4) from voxels of the file to LPS coordinates in mm; a picture lies in a plane of its own."""
+    affine = np.asarray(image.meta.get("original_affine", image.affine), dtype=np.float64)
+    if image.ndim == 3:
+        flat = np.eye(4)
+        flat[:2, :2], flat[:2, 3] = affine[:2, :2], affine[:2, -1]
+        affine = flat
+    moved: npt.NDArray[np.float64] = _LPS_FROM_RAS @ affine
+    return moved
+
+
+def segment_entries(metadata: BundleMetadata, classes: Mapping[int, str]) -> dict[int, SegmentEntry]:
+    """What the classes are: the bundle's codes, or plain tissue under the name of the class where it has none."""
+    if metadata.dicom is not None and set(metadata.dicom.segments) == set(classes):
+        return dict(metadata.dicom.segments)
+    return {number: SegmentEntry(name, _TISSUE, _TISSUE) for number, name in classes.items()}
