@@ -12,23 +12,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from monai_dis.errors import NetworkError
+from monai_dis.inferers.score import probabilities
 from monai_dis.networks.clipped import check_clip, clipped
 
 __all__ = ["GainNet"]
 
 
 class GainNet(nn.Module):
-    """Expected gain from the image and the answer so far: ``prior * exp(backbone([image, clipped logits]))``.
+    """Expected gain from the image and the answer so far: how much of each class's expected error refinement is expected to undo.
 
-    Trained on realised gain with ``torch.nn.PoissonNLLLoss(log_input=False)``, whose minimum is the mean: means are what
-    a window's score adds up, and they stay honest where most places gain nothing and few gain much. It has context of
-    its own, so it can send windows where the coarse network is sure and tends to be wrong.
+    ``prior * sum over c of p_c * (1 - p_c) * exp(backbone([image, clipped logits])_c)``. The expected squared error ``p * (1 - p)`` of
+    an answer is known without learning; what is learned is its share, which may be large where the coarse network is sure and tends
+    to be wrong. Trained on realised gain with ``torch.nn.PoissonNLLLoss(log_input=False)``, whose minimum is the mean: means are
+    what a window's score adds up, and they stay honest where most places gain nothing and few gain much.
 
     Args:
-        backbone: any network that takes ``Ci + channels`` channels, keeps the spatial size and returns one channel.
+        backbone: any network that takes ``Ci + channels`` channels, keeps the spatial size and returns ``channels``.
         channels: number ``C`` of logit channels.
-        clip: logits beyond ``-clip`` and ``clip`` are clipped and then divided by ``clip``.
-        prior: gain where the backbone answers 0; near the mean of what is realised, training is done sooner.
+        clip: the backbone sees logits clipped to ``-clip`` and ``clip`` and divided by ``clip``.
+        activation: ``"softmax"`` or ``"sigmoid"``; softmax for more than one channel when not given.
+        prior: share of the expected error that is gained where the backbone answers 0.
         divisible: the backbone gets sizes that are multiples of this number, by repeating the border.
 
     Raises:
@@ -41,16 +44,26 @@ class GainNet(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, channels: int, clip: float = 8.0, *, prior: float = 0.01, divisible: int = 1
+        self,
+        backbone: nn.Module,
+        channels: int,
+        clip: float = 8.0,
+        *,
+        activation: str | None = None,
+        prior: float = 0.1,
+        divisible: int = 1,
     ) -> None:
         super().__init__()
         if channels < 1 or divisible < 1:
             raise NetworkError(f"channels and divisible must be 1 or more, got {channels} and {divisible}.")
+        if activation not in (None, "softmax", "sigmoid"):
+            raise NetworkError(f"activation must be 'softmax' or 'sigmoid', got {activation!r}.")
         if not prior > 0:
             raise NetworkError(f"prior must be above 0, got {prior}.")
         self.backbone = backbone
         self.channels = channels
         self.clip = check_clip(clip)
+        self.activation = activation or ("softmax" if channels > 1 else "sigmoid")
         self.prior = float(prior)
         self.divisible = divisible
 
@@ -75,4 +88,5 @@ class GainNet(nn.Module):
             seen = F.pad(seen, [n for m in reversed(missing) for n in (0, m)], mode="replicate")
         answer = self.backbone(seen)
         inside = (slice(None), slice(None), *[slice(0, n) for n in image.shape[2:]])
-        return cast(Tensor, self.prior * answer[inside].exp())
+        p = probabilities(logits, self.activation)
+        return cast(Tensor, self.prior * (p * (1 - p) * answer[inside].exp()).sum(1, keepdim=True))

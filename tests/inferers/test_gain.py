@@ -125,7 +125,7 @@ def test_a_gain_net_answers_for_any_size(dims: int) -> None:
     from monai.networks.nets import UNet
 
     size = (13, 9, 6)[:dims]
-    net = GainNet(UNet(dims, 2 + 3, 1, (4, 8, 8), (2, 2)), channels=3, divisible=4).eval()
+    net = GainNet(UNet(dims, 2 + 3, 3, (4, 8, 8), (2, 2)), channels=3, divisible=4).eval()
 
     gain = net(torch.randn(2, 2, *size), 20 * torch.randn(2, 3, *size))
 
@@ -148,3 +148,22 @@ def test_a_gain_net_learns_the_mean_of_what_is_realised() -> None:
         optimizer.step()
 
     assert float(net(image, logits).detach().mean()) == pytest.approx(0.25, abs=0.005)
+
+
+@pytest.mark.parametrize(("activation", "error"), [("sigmoid", 0.2 * 0.8 + 0.5 * 0.5), ("softmax", 2 * 0.2 * 0.8)])
+def test_a_new_gain_net_expects_a_share_of_the_expected_error(activation: str, error: float) -> None:
+    class Zeros(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.zeros_like(x[:, :2])
+
+    net = GainNet(Zeros(), channels=2, activation=activation, prior=0.5)
+    logits = torch.tensor([-4.0, 0.0]).mul(torch.log(torch.tensor(4.0)) / 4).reshape(1, 2, 1, 1)
+
+    assert float(net(torch.zeros(1, 1, 1, 1), logits)) == pytest.approx(0.5 * error)
+    sure = torch.tensor([20.0, -20.0]).reshape(1, 2, 1, 1)
+    assert 0 <= float(net(torch.zeros(1, 1, 1, 1), sure)) < 1e-6
+
+
+def test_a_gain_net_refuses_an_unknown_activation() -> None:
+    with pytest.raises(NetworkError, match="'softmax' or 'sigmoid'"):
+        GainNet(nn.Identity(), channels=1, activation="tanh")
