@@ -17,11 +17,14 @@ from monai_dis.networks.clipped import check_clip, clipped
 
 __all__ = ["GainNet"]
 
+_BOUND = 4.0
+
 
 class GainNet(nn.Module):
     """Expected gain from the image and the answer so far: how much of each class's expected error refinement is expected to undo.
 
-    ``prior * sum over c of p_c * (1 - p_c) * exp(backbone([image, clipped logits])_c)``. The expected squared error ``p * (1 - p)`` of
+    ``prior * sum over c of p_c * (1 - p_c) * exp(b_c)``, where ``b`` is what the backbone makes of ``[image, clipped logits]``, kept
+    between -4 and 4: one unbounded exponential early in training spoils the rest of it. The expected squared error ``p * (1 - p)`` of
     an answer is known without learning; what is learned is its share, which may be large where the coarse network is sure and tends
     to be wrong. Trained on realised gain with ``torch.nn.PoissonNLLLoss(log_input=False)``, whose minimum is the mean: means are
     what a window's score adds up, and they stay honest where most places gain nothing and few gain much.
@@ -89,4 +92,5 @@ class GainNet(nn.Module):
         answer = self.backbone(seen)
         inside = (slice(None), slice(None), *[slice(0, n) for n in image.shape[2:]])
         p = probabilities(logits, self.activation)
-        return cast(Tensor, self.prior * (p * (1 - p) * answer[inside].exp()).sum(1, keepdim=True))
+        share = (_BOUND * torch.tanh(answer[inside] / _BOUND)).exp()
+        return cast(Tensor, self.prior * (p * (1 - p) * share).sum(1, keepdim=True))
