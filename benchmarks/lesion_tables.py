@@ -133,6 +133,7 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
         *[
             line(score, [*start, *[f"{score} {b:g}" for b in SCORED_BUDGETS]])
             for score in ("entropy", "random", "oracle")
+            if any(f"{score} {b:g}" in arms for b in SCORED_BUDGETS)
         ],
     ]
     ticks = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4)

@@ -48,8 +48,9 @@ from monai_dis.label.desk import (  # noqa: E402
     wanted_output,
 )
 from monai_dis.label.dicom_source import series_as_nifti, series_image, write_series_seg  # noqa: E402
+from monai_dis.label.endpoints import Desk  # noqa: E402
 from monai_dis.label.files import affine_lps, answer_suffix, segment_entries, write_answer  # noqa: E402
-from monai_dis.label.guard import Desk, install  # noqa: E402
+from monai_dis.label.guard import install  # noqa: E402
 from monai_dis.label.look import look_classes  # noqa: E402
 from monai_dis.label.model import LabelModel  # noqa: E402
 from monai_dis.label.published import Shelf  # noqa: E402

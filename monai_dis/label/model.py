@@ -16,7 +16,6 @@ from monai.transforms.spatial.array import SpatialResample
 from torch import Tensor
 
 from monai_dis.bundle.weights import load_weights, weights_digest
-from monai_dis.data.images import read_image
 from monai_dis.engines.modes import make_runner, run_budget
 from monai_dis.engines.network_input import NetworkInput
 from monai_dis.engines.prediction import Prediction, Predictor, Prepared, Stopwatch
@@ -25,6 +24,7 @@ from monai_dis.inferers.clicks import Click, mosaic_of_labels, with_click
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.label.answer import describe
 from monai_dis.label.cases import Case, CaseStore, Standing, file_stamp
+from monai_dis.label.label_files import read_label
 from monai_dis.label.look import look_classes, look_map, ranked_places, windows_mask
 from monai_dis.label.parts import ModelParts, open_parts
 from monai_dis.label.request import InferRequest, Point
@@ -126,7 +126,7 @@ class LabelModel:
             watch = Stopwatch(device)
             case, predictor = self._case(path, image, device, watch)
             prepared = case.prepared
-            given = None if label is None else _read_label(label, prepared)
+            given = None if label is None else read_label(label, prepared.original)
             if given is None:
                 standing = self._automatic(case, request, watch)
             else:
@@ -287,21 +287,6 @@ def _inside(standing: Standing, size: Sequence[int]) -> list[dict[str, Any]]:
         high = [min(c + e, n) for c, e, n in zip(corner, extent, size, strict=True)]
         windows.append({"level": 1, "corner": low, "size": [b - a for a, b in zip(low, high, strict=True)]})
     return windows
-
-
-def _read_label(path: Path, prepared: Prepared) -> MetaTensor:
-    """(1, *spatial) labels on the grid of the image's file."""
-    label, image = read_image(path, expected_channels=1), prepared.original
-    if label.shape[1:] == image.shape[1:]:
-        label.affine = image.affine  # of the same voxels; a viewer may have left out the geometry
-        return label
-    if label.ndim != image.ndim:
-        raise ImageError("the label has other axes than the image; give one that was made on this image.")
-    there = SpatialResample(mode="nearest", padding_mode="zeros")(
-        label, dst_affine=image.affine, spatial_size=image.shape[1:]
-    )
-    assert isinstance(there, MetaTensor)
-    return there
 
 
 def _kept_elsewhere(prediction: Prediction, standing: Standing, prepared: Prepared, given: MetaTensor) -> Prediction:

@@ -21,16 +21,16 @@ from monai.losses.dice import DiceCELoss
 from monai.transforms.spatial.array import SpatialResample
 from torch import Tensor, nn
 
-from monai_dis.data.images import read_image
 from monai_dis.engines.modes import make_runner
 from monai_dis.engines.prediction import Predictor, Stopwatch
-from monai_dis.errors import DataError, DisError
+from monai_dis.errors import DataError
 from monai_dis.inferers.call import NetworkCall
 from monai_dis.inferers.coarse import coarse_pass
 from monai_dis.inferers.grid import resample, spatial
 from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
 from monai_dis.inferers.score import probabilities
 from monai_dis.inferers.stages import Stages, stages_of
+from monai_dis.label.label_files import read_label
 from monai_dis.label.parts import ModelParts
 from monai_dis.label.published import Shelf
 
@@ -210,7 +210,7 @@ def validation_dice(parts: ModelParts, cases: Sequence[LabelledCase]) -> float:
     for case in cases:
         with torch.inference_mode():
             prediction = predictor(case.image)
-        truth = torch.as_tensor(_on(read_image(case.label, expected_channels=1), prediction.image))[0].round()
+        truth = torch.as_tensor(read_label(case.label, prediction.image))[0].round()
         for number, mask in enumerate(prediction.class_masks(), start=1):
             other = truth == number
             size = float(mask.sum() + other.sum())
@@ -232,7 +232,7 @@ class HeldCases:
         """Image (1, Ci, *spatial) and class indices (1, 1, *spatial) on the same voxels."""
         if case.name not in self.kept:
             prepared = self.predictor.prepare(case.image, None, Stopwatch(self.device))
-            label = _on(read_image(case.label, expected_channels=1), prepared.original)
+            label = read_label(case.label, prepared.original)
             there = SpatialResample(mode="nearest", padding_mode="zeros")(
                 label, dst_affine=prepared.image.affine, spatial_size=prepared.image.shape[1:]
             )
@@ -243,20 +243,6 @@ class HeldCases:
                 self.kept.popitem(last=False)
         self.kept.move_to_end(case.name)
         return self.kept[case.name]
-
-
-def _on(label: MetaTensor, image: MetaTensor) -> MetaTensor:
-    """A label on the voxels of its image."""
-    if label.shape[1:] == image.shape[1:]:
-        label.affine = image.affine
-        return label
-    if label.ndim != image.ndim:
-        raise DisError("a label has other axes than its image; submit it again.")
-    there = SpatialResample(mode="nearest", padding_mode="zeros")(
-        label, dst_affine=image.affine, spatial_size=image.shape[1:]
-    )
-    assert isinstance(there, MetaTensor)
-    return there
 
 
 def _hashed(name: str) -> float:

@@ -5,8 +5,6 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*grid`` 
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -93,4 +91,4 @@ class GainNet(nn.Module):
         inside = (slice(None), slice(None), *[slice(0, n) for n in image.shape[2:]])
         p = probabilities(logits, self.activation)
         share = (_BOUND * torch.tanh(answer[inside] / _BOUND)).exp()
-        return cast(Tensor, self.prior * (p * (1 - p) * share).sum(1, keepdim=True))
+        return self.prior * (p * (1 - p) * share).sum(1, keepdim=True)

@@ -5,20 +5,19 @@ Letters in shapes: ``K`` windows, ``Ci`` image channels, ``C`` classes, ``*roi``
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from monai_dis.errors import NetworkError
 from monai_dis.networks.clipped import check_clip, clipped
+from monai_dis.networks.combined import CombinedRefiner
 
 __all__ = ["GatedRefiner", "VoxelGate"]
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
-class GatedRefiner(nn.Module):
+class GatedRefiner(CombinedRefiner):
     """``below + gate * (refined - below)``, with a gate between 0 and 1 that is read off both answers.
 
     A refine network also spoils windows: what it learned on its training images holds less on others. The gate is made
@@ -39,35 +38,11 @@ class GatedRefiner(nn.Module):
     """
 
     def __init__(self, refine: nn.Module, gate: nn.Module, *, conditioned: bool = True) -> None:
-        super().__init__()
-        self.refine = refine.requires_grad_(False)
+        super().__init__(refine, conditioned=conditioned)
         self.gate = gate
-        self.conditioned = conditioned
 
-    def train(self, mode: bool = True) -> GatedRefiner:
-        """Training mode for the gate alone."""
-        super().train(mode)
-        self.refine.eval()
-        return self
-
-    def forward(self, window: Tensor, conditioning: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Refine a batch of windows and let the gate decide.
-
-        Args:
-            window: (K, Ci, *roi) image windows.
-            conditioning: (K, C, *roi) logits of the level below on the same windows.
-            args: passed on to the refine network.
-            kwargs: passed on to the refine network.
-
-        Returns:
-            (K, C, *roi) logits.
-        """
-        inputs = (window, conditioning) if self.conditioned else (window,)
-        refined = self.refine(*inputs, *args, **kwargs)
-        return self.decide(conditioning, refined[0] if isinstance(refined, (list, tuple)) else refined)
-
-    def decide(self, below: Tensor, refined: Tensor) -> Tensor:
-        """The gate alone, for training on stored answers: both (K, C, *roi) to (K, C, *roi)."""
+    def combine(self, below: Tensor, refined: Tensor) -> Tensor:
+        """What the gate lets stand of both answers, (K, C, *roi)."""
         gate: Tensor = self.gate(below, refined)
         return below + gate * (refined - below)
 

@@ -5,17 +5,16 @@ Letters in shapes: ``K`` windows, ``Ci`` image channels, ``C`` classes, ``*roi``
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from monai_dis.errors import NetworkError
+from monai_dis.networks.combined import CombinedRefiner
 
 __all__ = ["StackedRefiner"]
 
 
-class StackedRefiner(nn.Module):
+class StackedRefiner(CombinedRefiner):
     """``below_weight * below + refined_weight * refined + bias``, three numbers for each class.
 
     Two answers that see different things err in different places, and with few images nothing finer than a weight for each
@@ -47,39 +46,15 @@ class StackedRefiner(nn.Module):
     bias: Tensor
 
     def __init__(self, refine: nn.Module, channels: int, *, conditioned: bool = True) -> None:
-        super().__init__()
+        super().__init__(refine, conditioned=conditioned)
         if channels < 1:
             raise NetworkError(f"channels must be 1 or more, got {channels}.")
-        self.refine = refine.requires_grad_(False)
-        self.conditioned = conditioned
         self.register_buffer("below_weight", torch.zeros(channels))
         self.register_buffer("refined_weight", torch.ones(channels))
         self.register_buffer("bias", torch.zeros(channels))
 
-    def train(self, mode: bool = True) -> StackedRefiner:
-        """Training mode for nothing."""
-        super().train(mode)
-        self.refine.eval()
-        return self
-
-    def forward(self, window: Tensor, conditioning: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Refine a batch of windows and put both answers together.
-
-        Args:
-            window: (K, Ci, *roi) image windows.
-            conditioning: (K, C, *roi) logits of the level below on the same windows.
-            args: passed on to the refine network.
-            kwargs: passed on to the refine network.
-
-        Returns:
-            (K, C, *roi) logits.
-        """
-        inputs = (window, conditioning) if self.conditioned else (window,)
-        refined = self.refine(*inputs, *args, **kwargs)
-        return self.stack(conditioning, refined[0] if isinstance(refined, (list, tuple)) else refined)
-
-    def stack(self, below: Tensor, refined: Tensor) -> Tensor:
-        """Both answers (K, C, *roi) as one, (K, C, *roi), for stored answers."""
+    def combine(self, below: Tensor, refined: Tensor) -> Tensor:
+        """The weighted sum of both answers, (K, C, *roi)."""
         shape = (-1, *[1] * (below.ndim - 2))
         a, b, bias = (x.to(below.dtype).reshape(shape) for x in (self.below_weight, self.refined_weight, self.bias))
         return a * below + b * refined + bias

@@ -51,7 +51,7 @@ def test_an_answer_that_adds_nothing_leaves_the_one_below_as_it_was(tmp_path: Pa
     network = stacked(3)
     fit_stack(network, same, tmp_path / "gate.pt")
     below = torch.randn(1, 3, 4, 4)
-    assert torch.equal(network.stack(below, torch.randn(1, 3, 4, 4)), below)
+    assert torch.equal(network.combine(below, torch.randn(1, 3, 4, 4)), below)
 
 
 def test_a_logit_means_the_same_with_and_without_refinement(tmp_path: Path) -> None:
@@ -64,7 +64,9 @@ def test_a_logit_means_the_same_with_and_without_refinement(tmp_path: Path) -> N
         counts = torch.zeros(3, 2, len(values), dtype=torch.float64)
         for case in cases:
             logits = (
-                case["coarse"] if answer == "coarse" else network.stack(case["coarse"][None], case["refined"][None])[0]
+                case["coarse"]
+                if answer == "coarse"
+                else network.combine(case["coarse"][None], case["refined"][None])[0]
             )
             counts += histograms(logits.clamp(-40, 40), case["label"], 40.0)
         fits.append([fit_logistic(values, *counts[index]) for index in range(3)])

@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("starlette", reason="starlette comes with MONAI Label")
 
-from monai_dis.label.guard import Desk, Guard, SizeLimits
+from monai_dis.label.endpoints import Desk
+from monai_dis.label.guard import Guard, SizeLimits
 
 DESK = Desk(
     models={"eyes": {1: "vessel"}},

@@ -165,7 +165,7 @@ def test_a_gate_goes_from_one_answer_to_the_other(bias: float, want: float) -> N
     nn.init.constant_(gate[-1].bias, bias)  # type: ignore[arg-type]
     gated = GatedRefiner(ConditioningNet(), gate)
 
-    assert gated.decide(torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 3.0)).unique().tolist() == [want]
+    assert gated.combine(torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 3.0)).unique().tolist() == [want]
 
 
 def test_a_gate_trains_alone() -> None:
@@ -204,7 +204,7 @@ def test_a_stack_weighs_each_class_and_can_leave_one_as_it_was() -> None:
     stacked.load_state_dict({key: torch.tensor(value) for key, value in numbers.items()}, strict=False)
     below, refined = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
 
-    answer = stacked.stack(below, refined)
+    answer = stacked.combine(below, refined)
 
     assert torch.equal(answer[:, 0], below[:, 0])
     torch.testing.assert_close(answer[:, 1], 0.5 * below[:, 1] + 0.25 * refined[:, 1] - 1)
