@@ -51,7 +51,7 @@ def main() -> None:
         "dice": dice,
     }
     write_json(bundle.folder / "docs" / "learned_scores.json", content)
-    table = _table(content)
+    table = learned_table(content)
     write_marked(bundle.folder / "docs" / "README.md", "learned scores", table)
     print(table)
 
@@ -66,7 +66,8 @@ def _parts(config: Path, work: Path) -> dict[str, Path]:
     return {key: work / f"{stage}.pt" for key, stage in parser["parts"].items()}
 
 
-def _table(results: Mapping[str, Any]) -> str:
+def learned_table(results: Mapping[str, Any]) -> str:
+    """Ways to choose windows at equal budgets, and their share of the oracle's gain, as Markdown."""
     dice = results["dice"]
     head = [
         "windows by",

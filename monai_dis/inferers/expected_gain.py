@@ -1,6 +1,6 @@
 """What refining a window is expected to gain, read off its score: the yardstick of the budget ``"auto"``.
 
-Gain is the part of the error ``abs(p - truth)``, averaged over the window, that refinement takes away: 0.01 means that one
+Gain is the part of the squared error ``(p - truth) ** 2``, averaged over the window, that refinement takes away: 0.01 means that one
 voxel in a hundred goes from wholly wrong to right.
 """
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -78,18 +79,38 @@ def test_the_training_stages_build_the_networks_that_inference_loads(name: str) 
 
 def test_network_gives_the_shapes_that_the_metadata_promise(name: str) -> None:
     bundle = load_bundle(name)
-    network, promised = bundle.part("network"), bundle.metadata.content["network_data_format"]["outputs"]["pred"]
+    network, formats = bundle.part("network"), bundle.metadata.content["network_data_format"]
+    size = [96] * len(formats["inputs"]["image"]["spatial_shape"])
+    image = torch.zeros(1, formats["inputs"]["image"]["num_channels"], *size)
     with torch.no_grad():
-        assert network(torch.zeros(1, 3, 96, 96)).shape == (1, promised["num_channels"], 96, 96)
+        assert network(image).shape == (1, formats["outputs"]["pred"]["num_channels"], *size)
+
+
+def example_of(name: str, folder: Path) -> Path:
+    """A photograph, or a volume: a bright ball in noise."""
+    size = BundleMetadata.read(folder_of(name)).content["network_data_format"]["inputs"]["image"]["spatial_shape"]
+    if len(size) == 2:
+        return EXAMPLE
+    axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in (120, 96, 64)], indexing="ij")
+    ball = 40.0 * (sum(axis**2 for axis in axes) < 0.3) + np.random.default_rng(0).uniform(0, 20, axes[0].shape)
+    file = folder / "ball.nii.gz"
+    nib.save(nib.Nifti1Image(ball.astype(np.uint8), np.diag([-0.7, -0.7, 0.9, 1.0])), file)
+    return file
+
+
+def labels_in(folder: Path, image: Path) -> np.ndarray:
+    file = folder / f"{image.name.split('.')[0]}_seg{'.png' if image == EXAMPLE else '.nii.gz'}"
+    return np.asarray(Image.open(file) if image == EXAMPLE else nib.load(file).dataobj)
 
 
 def test_monais_command_does_what_ours_does(name: str, tmp_path: Path) -> None:
+    image = example_of(name, tmp_path)
     ours = [
         sys.executable,
         "-m",
         "monai_dis",
         "segment",
-        str(EXAMPLE),
+        str(image),
         "-b",
         name,
         "-o",
@@ -99,27 +120,31 @@ def test_monais_command_does_what_ours_does(name: str, tmp_path: Path) -> None:
     ]
     theirs = [
         sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml",
-        "--image_files", f"['{EXAMPLE}']", "--output_dir", str(tmp_path / "theirs"),
+        "--image_files", f"['{image}']", "--output_dir", str(tmp_path / "theirs"),
     ]  # fmt: skip
     for command in (ours, theirs):
         subprocess.run(command, cwd=folder_of(name), env=ENVIRONMENT, check=True, capture_output=True, text=True)
-    results = [np.asarray(Image.open(tmp_path / who / "chase_db1_02L_seg.png")) for who in ("ours", "theirs")]
-    assert np.array_equal(*results)
+    assert np.array_equal(*(labels_in(tmp_path / who, image) for who in ("ours", "theirs")))
     reports = [json.loads((tmp_path / who / "report.json").read_text())["images"][0] for who in ("ours", "theirs")]
     assert reports[0]["operations"] == reports[1]["operations"]
 
 
-def tables_of(results: dict[str, Any]) -> dict[str, str]:
-    """The tables that the benchmark makes of a results file, by their marks in the page."""
+def tables_of(name: str) -> dict[str, str]:
+    """The tables that the benchmarks make of a bundle's files of results, by their marks in the page."""
+    results = results_of(name)
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
+        from learned_scores import learned_table
         from lesion_tables import results_table, scores_table
         from quality import table
+        from volume_tables import results_table as volume_table
     finally:
         sys.path.pop(0)
     if "largest_step_down_of_average_precision" in results:
         return {"results": results_table(results), "scores": scores_table(results)}
-    return {"results": table(results)}
+    tables = {"results": volume_table(results) if "rival" in results else table(results)}
+    learned = folder_of(name) / "docs" / "learned_scores.json"
+    return tables | ({"learned scores": learned_table(json.loads(learned.read_text()))} if learned.is_file() else {})
 
 
 def results_of(name: str) -> dict[str, Any]:
@@ -129,7 +154,7 @@ def results_of(name: str) -> dict[str, Any]:
 
 def test_docs_give_the_figures_of_the_results_file(name: str) -> None:
     text = (folder_of(name) / "docs" / "README.md").read_text(encoding="utf-8")
-    for mark, table in tables_of(results_of(name)).items():
+    for mark, table in tables_of(name).items():
         before, rest = text.split(f"<!-- {mark} -->")
         inside, after = rest.split(f"<!-- end of {mark} -->")
         assert inside.strip() == table.strip()
@@ -142,6 +167,9 @@ def test_quality_does_not_fall_as_the_budget_grows(name: str) -> None:
     results = results_of(name)
     if "largest_step_down_of_average_precision" in results:
         assert results["largest_step_down_of_average_precision"] <= 0.003
+        return
+    if "rival" in results:
+        assert results["largest_step_down_of_dice"] <= 0.002
         return
     dice = [arm["dice"] for arm in results["arms"] if arm["kind"] == "dis"]
     assert len(dice) >= 8
