@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from monai_dis.engines.click_step import ClickStep
     from monai_dis.engines.device import pick_device
     from monai_dis.engines.evaluate import Evaluation
+    from monai_dis.engines.gain_curves import fit_gain_curves, read_gain_curve
     from monai_dis.engines.lesion_evaluation import LesionEvaluation
     from monai_dis.engines.recipe import assemble, run_stages
     from monai_dis.engines.segment import Segmenter
@@ -32,8 +33,10 @@ __all__ = [
     "assemble",
     "calibrate",
     "export_weights",
+    "fit_gain_curves",
     "fit_stack",
     "pick_device",
+    "read_gain_curve",
     "run_stages",
     "with_maps",
     "write_coarse",
@@ -51,8 +54,10 @@ _HOMES = {
     "assemble": "recipe",
     "calibrate": "calibration",
     "export_weights": "stage_files",
+    "fit_gain_curves": "gain_curves",
     "fit_stack": "stacking",
     "pick_device": "device",
+    "read_gain_curve": "gain_curves",
     "run_stages": "recipe",
     "with_maps": "stage_maps",
     "write_coarse": "stage_maps",

@@ -21,6 +21,8 @@ __all__ = ["assemble", "run_stages", "stage_name"]
 
 logger = logging.getLogger(__name__)
 
+_RESULTS = ("pt", "json")
+
 
 def stage_name(stage: Mapping[str, Any]) -> str:
     """Name of a stage's files: its own, or the overlay's name with the fold or the scale that it is run for.
@@ -51,7 +53,8 @@ def run_stages(
         configs: folder with ``stage.yaml`` and the overlays.
         stages: each a mapping with ``overlay`` (a name in ``configs``), perhaps a ``name`` of its own, and the overrides of this stage,
             such as ``fold`` or ``scale``.
-        work_dir: folder of checkpoints, weights and coarse answers; a stage whose ``<name>.pt`` is there is skipped.
+        work_dir: folder of checkpoints, weights and coarse answers; a stage whose ``<name>.pt`` or ``<name>.json`` is there is
+            skipped.
         overrides: overrides of every stage, such as ``data_dir``; None values are left to the config.
 
     Raises:
@@ -66,13 +69,20 @@ def run_stages(
             raise BundleError(
                 f"stage {name} needs {missing[0]}, which is missing; a recipe's stages name overlays in {folder}."
             )
-        if (work / f"{name}.pt").is_file():
+        if any((work / f"{name}.{kind}").is_file() for kind in _RESULTS):
             logger.info("stage %d of %d, %s: finished already", number, len(stages), name)
             continue
         logger.info("stage %d of %d, %s", number, len(stages), name)
         options = {key: value for key, value in stage.items() if key not in ("overlay", "name")}
         given = {key: value for key, value in (overrides or {}).items() if value is not None}
-        run_bundle(config_file=[str(file) for file in files], work_dir=str(work), stage_name=name, **given, **options)
+        run_bundle(
+            config_file=[str(file) for file in files],
+            bundle_root=str(folder.parent),
+            work_dir=str(work),
+            stage_name=name,
+            **given,
+            **options,
+        )
 
 
 def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
