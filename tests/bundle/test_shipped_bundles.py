@@ -134,6 +134,7 @@ def tables_of(name: str) -> dict[str, str]:
     results = results_of(name)
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
+        from expected_gain import gain_tables
         from learned_scores import learned_table
         from lesion_tables import results_table, scores_table
         from quality import table
@@ -143,8 +144,12 @@ def tables_of(name: str) -> dict[str, str]:
     if "largest_step_down_of_average_precision" in results:
         return {"results": results_table(results), "scores": scores_table(results)}
     tables = {"results": volume_table(results) if "rival" in results else table(results)}
-    learned = folder_of(name) / "docs" / "learned_scores.json"
-    return tables | ({"learned scores": learned_table(json.loads(learned.read_text()))} if learned.is_file() else {})
+    docs = folder_of(name) / "docs"
+    if (docs / "learned_scores.json").is_file():
+        tables |= {"learned scores": learned_table(json.loads((docs / "learned_scores.json").read_text()))}
+    if (docs / "expected_gain.json").is_file():
+        tables |= gain_tables(json.loads((docs / "expected_gain.json").read_text()))
+    return tables
 
 
 def results_of(name: str) -> dict[str, Any]:
