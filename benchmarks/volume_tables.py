@@ -13,7 +13,7 @@ RIVAL = "sliding window, overlap 0.5"
 
 
 def ours_name(share: float) -> str:
-    return f"ours at {share:.0%} of a sliding window"
+    return f"ours at {share:.0%} of the rival's sliding window"
 
 
 #: Our arms, from the cheapest to the dearest.
@@ -25,7 +25,7 @@ def results_table(results: Mapping[str, Any]) -> str:
     arms = {arm["name"]: arm for arm in results["arms"]}
     names = [n for n in OURS if n in arms] + [n for n in arms if n not in OURS]
     lines = [
-        "| | Dice | HD95 (mm) | surface Dice | volume error | GMAC | share of a sliding window | seconds | MB |",
+        "| | Dice | HD95 (mm) | surface Dice | volume error | GMAC | share of the rival's sliding window | seconds | MB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     sliding = arms[RIVAL]["operations"] if RIVAL in arms else None

@@ -27,6 +27,7 @@ from volume_tables import OURS, RIVAL, SHARES, draw, ours_name, results_table
 
 from monai_dis.bundle import load_bundle
 from monai_dis.cli.quiet import quiet_third_parties
+from monai_dis.data import LoadLabeld, read_dataset
 from monai_dis.engines.evaluate import Evaluation
 from monai_dis.engines.rival_scorers import BoxScorer
 from monai_dis.engines.score_arms import score_arms
@@ -56,6 +57,10 @@ def _arms(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], Wa
     def ours(budget: Budget) -> Way:
         return network, inferer.with_budget(budget), "dis", None
 
+    def of_rival(share: float) -> Budget:
+        """A share of the rival's sliding window, whose windows are larger, and so fewer, than ours."""
+        return Budget(sliding_window=share * options.unit)
+
     def sliding(overlap: float) -> Way:
         plain = IterativeInferer(roi, 1, mode="gaussian", levels=levels)
         return rival, plain, "sliding-window", overlap
@@ -78,10 +83,10 @@ def _arms(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], Wa
 
     def score(name: str) -> Way:
         pair = score_arms(network, inferer, [name], _truth_of(bundle, options))[name]
-        return pair[0], pair[1].with_budget(Budget(sliding_window=COMPARED_AT)), "dis", None
+        return pair[0], pair[1].with_budget(of_rival(COMPARED_AT)), "dis", None
 
     arms: dict[str, Callable[[], Way]] = {OURS[0]: lambda: ours(Budget(windows=0))}
-    arms |= {ours_name(share): (lambda share=share: ours(Budget(sliding_window=share))) for share in SHARES}
+    arms |= {ours_name(share): (lambda share=share: ours(of_rival(share))) for share in SHARES}
     arms |= {"ours, auto": lambda: ours(Budget.auto()), OURS[-1]: lambda: ours(Budget.everywhere())}
     arms |= {
         f"{name} at {COMPARED_AT:.0%}": (lambda name=name: score(name))
@@ -105,7 +110,9 @@ def _arms(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], Wa
 
 
 def _measure(options: argparse.Namespace) -> None:
-    names = list(_arms(_bundle(options), options))
+    bundle = _bundle(options)
+    options.unit = _unit(bundle, options)
+    names = list(_arms(bundle, options))
     for name in names:
         file = options.output / f"{name}.json"
         if file.is_file() or options.only not in (None, name):
@@ -116,6 +123,28 @@ def _measure(options: argparse.Namespace) -> None:
             figures = pool.submit(_measure_arm, options, name).result()
         write_json(file, figures)
         print(f"{name}: Dice {figures['dice']:.4f}, {figures['seconds']:.1f} s", flush=True)
+
+
+def _unit(bundle: Any, options: argparse.Namespace) -> float:
+    """Operations of the rival's sliding window as a share of that of our refine network, least of all cases."""
+    rival = load_rival(bundle.folder, options.work, 1)
+    if rival is None:
+        return 1.0
+    network, inferer = bundle.part("network"), bundle.part("inferer").with_budget(Budget(windows=0))
+    roi = [int(n) for n in bundle.part("rival_window")]
+    other = IterativeInferer(roi, levels=[inferer.settings.levels[0], 1], budget=Budget(windows=0))
+    pair = TwoStageNet(network.coarse, rival).eval()
+    # nothing but the size of the prepared image counts
+    prepared = (
+        bundle.part("preprocessing")(dict(case))["image"]
+        for case in read_dataset(bundle.part("dataset_name"), options.data).datalist("val")
+    )
+    blank = {size: torch.zeros((1, *size)) for size in {tuple(image.shape) for image in prepared}}
+    return min(
+        other.run(image, pair).statistics.operations_sliding_window
+        / inferer.run(image, network).statistics.operations_sliding_window
+        for image in blank.values()
+    )
 
 
 def _measure_arm(options: argparse.Namespace, name: str) -> dict[str, Any]:
@@ -164,8 +193,6 @@ def _bundle(options: argparse.Namespace) -> Any:
 
 
 def _truth_of(bundle: Any, options: argparse.Namespace) -> Callable[[str], Any]:
-    from monai_dis.data import LoadLabeld, read_dataset
-
     cases = read_dataset(bundle.part("dataset_name"), options.data).datalist("val")
     return lambda file: LoadLabeld(keys="label")(next(dict(case) for case in cases if str(case["image"]) == file))[
         "label"

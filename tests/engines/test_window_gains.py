@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from monai_dis.engines.gain_curves import fit_gain_curves, read_gain_curve
 from monai_dis.engines.window_gains import WindowGain, fit_expected_gain, window_gains
-from monai_dis.errors import DataError
+from monai_dis.errors import BundleError, DataError
 from monai_dis.inferers import IterativeInferer
 from monai_dis.networks import TwoStageNet
 
@@ -82,3 +85,33 @@ def test_many_windows_make_a_short_curve() -> None:
 def test_nothing_to_fit_is_said() -> None:
     with pytest.raises(DataError, match="there are none, so give a larger budget"):
         fit_expected_gain([])
+
+
+def test_a_curve_is_read_back_and_its_absence_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "curves.json"
+    file.write_text('{"1": {"scores": [0.0, 0.5], "gains": [0.0, 0.25]}}')
+    assert read_gain_curve(file, 1).of(0.25) == 0.125
+    for path, level in ((file, 2), (tmp_path / "none.json", 1)):
+        with pytest.raises(BundleError, match=f"no curve of expected gain for level {level}"):
+            read_gain_curve(path, level)
+
+
+def test_curves_are_fitted_with_the_networks_that_did_not_see_the_cases(tmp_path: Path) -> None:
+    """Fold 0 has refine weights that answer foreground, fold 1 background: the windows of each gain by the weights of their own fold."""
+    network = TwoStageNet(Constant(0.0), Constant(0.0))
+    folds = []
+    for fold, logit in enumerate((200.0, -200.0)):
+        for part, value in (("coarse", 0.0), ("refine", logit)):
+            torch.save({"logits": torch.tensor([value])}, tmp_path / f"{part}_fold{fold}.pt")
+        parts = {part: tmp_path / f"{part}_fold{fold}.pt" for part in ("coarse", "refine")}
+        label = torch.full((1, 8, 8), 1 - fold)
+        folds.append((parts, [{"image": torch.zeros(1, 8, 8), "label": label}]))
+    inferer = IterativeInferer(4, 4, 0, levels=[2, 1], mode="constant", merge="replace", selection="ranked")
+
+    fit_gain_curves(network, folds, inferer, tmp_path / "curves.json")
+
+    assert read_gain_curve(tmp_path / "curves.json", 1).of(0.5) == pytest.approx(0.25)
+    with pytest.raises(DataError, match="there is no case"):
+        fit_gain_curves(network, [], inferer, tmp_path / "none.json")
+    assert [file.name for file in tmp_path.glob("*.json")] == ["curves.json"]
+    assert not list(tmp_path.glob("*.fold.pt"))
