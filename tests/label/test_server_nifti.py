@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from label_server import Running, label_server, needs_label
+from label_server import Running, call, label_server, needs_label, wait
 from PIL import Image
 from small_bundle import disc, write_tiny_bundle
 from zoo_bundle import write_bundle
@@ -210,22 +210,3 @@ def test_logs_hold_no_name(server: Running) -> None:
     assert "tiny_bundle answered in" in log
     for text in (log, server.log.read_text()):
         assert PATIENT not in text
-
-
-def call(server: Running, path: str, params: dict[str, Any]) -> Any:
-    request = urllib.request.Request(
-        server.url + path, json.dumps(params).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        return json.loads(answer.read())
-
-
-def wait(server: Running, path: str) -> dict[str, Any]:
-    """The last task, once it has ended."""
-    for _ in range(600):
-        with urllib.request.urlopen(server.url + path, timeout=120) as answer:
-            status: dict[str, Any] = json.loads(answer.read())
-        if status["status"] not in ("SUBMITTED", "RUNNING"):
-            return status
-        time.sleep(0.5)
-    raise AssertionError(status)
