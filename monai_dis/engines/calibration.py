@@ -33,6 +33,7 @@ def calibrate(
     path: str | Path,
     *,
     positive_weight: float = 1.0,
+    with_bias: bool = True,
 ) -> None:
     """Fit scale and bias of every class, and write the calibrated answers and the weights.
 
@@ -46,6 +47,8 @@ def calibrate(
             the other networks are trained with: 1 puts one half where both are as likely, 3 where the odds are 1 to 3. Dice
             is largest where the probability is half of it (Z. Lipton et al., "Thresholding Classifiers to Maximize F1
             Score", 2014), so that for lesions of which half are found 3 makes one half the best place to cut.
+        with_bias: False fits the scale alone, which is temperature scaling (C. Guo et al., "On Calibration of Modern Neural
+            Networks", 2017): a network that was trained with Dice has its best place to cut at one half already, and keeps it.
 
     Raises:
         DataError: when there is no item, or classes and logits are not as many.
@@ -62,20 +65,21 @@ def calibrate(
     if counts is None:
         raise DataError("there is no case to calibrate on; give the training cases with their maps.")
     values = bin_middles(network.bound)
-    fitted = torch.tensor([fit_logistic(values, positive, total) for positive, total in counts])
+    fitted = torch.tensor([fit_logistic(values, *each, with_bias=with_bias) for each in counts])
     network.scale.copy_(fitted[:, 0])
     network.bias.copy_(fitted[:, 1] + math.log(positive_weight))
     write_maps(lambda item: network(torch.as_tensor(item["coarse"]).float()[None])[0], items, folder)
     export_weights(network, path)
 
 
-def fit_logistic(values: Tensor, positive: Tensor, total: Tensor) -> tuple[float, float]:
+def fit_logistic(values: Tensor, positive: Tensor, total: Tensor, *, with_bias: bool = True) -> tuple[float, float]:
     """Scale and bias for which ``sigmoid(scale * value + bias)`` is likeliest, by Newton's method.
 
     Args:
         values: (N,) distinct values.
         positive: (N,) how much of what has this value is positive.
         total: (N,) how much has this value.
+        with_bias: False leaves the bias at 0.
 
     Returns:
         scale, never below 0.01, so that the order stays, and bias. A weak prior, a standard deviation of 10 around 1 and 0,
@@ -88,8 +92,8 @@ def fit_logistic(values: Tensor, positive: Tensor, total: Tensor) -> tuple[float
         (1.099, 0.0)
     """
     x, hit, n = values.double(), positive.double(), total.double()
-    design = torch.stack([x, torch.ones_like(x)], dim=1)
-    prior = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    design = torch.stack([x, torch.ones_like(x)], dim=1)[:, : 2 if with_bias else 1]
+    prior = torch.tensor([1.0, 0.0], dtype=torch.float64)[: design.shape[1]]
     weights = prior
 
     def loss(w: Tensor) -> Tensor:
@@ -99,14 +103,16 @@ def fit_logistic(values: Tensor, positive: Tensor, total: Tensor) -> tuple[float
     for _ in range(100):
         p = torch.sigmoid(design @ weights)
         gradient = design.T @ (n * p - hit) + _PRECISION * (weights - prior)
-        hessian = design.T @ (design * (n * p * (1 - p))[:, None]) + _PRECISION * torch.eye(2, dtype=torch.float64)
+        hessian = design.T @ (design * (n * p * (1 - p))[:, None]) + _PRECISION * torch.eye(
+            len(prior), dtype=torch.float64
+        )
         step, size = torch.linalg.solve(hessian, gradient), 1.0
         while size > 1e-6 and not loss(weights - size * step) <= loss(weights):
             size /= 2
         weights = weights - size * step
         if float((size * step).abs().max()) < 1e-9:
             break
-    return max(0.01, float(weights[0])), float(weights[1])
+    return max(0.01, float(weights[0])), float(weights[1]) if with_bias else 0.0
 
 
 def bin_middles(bound: float) -> Tensor:

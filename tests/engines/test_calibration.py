@@ -26,6 +26,22 @@ def test_the_truth_is_found_again(scale: float, bias: float) -> None:
     assert got == pytest.approx((scale, bias), abs=1e-3)
 
 
+@given(scale=st.floats(0.1, 3), bias=st.floats(-1, 1))
+def test_without_a_bias_the_cut_stays_and_the_scale_is_the_likeliest(scale: float, bias: float) -> None:
+    values = torch.linspace(-3, 3, 50, dtype=torch.float64)
+    total = torch.full_like(values, 1e6)
+    positive = torch.sigmoid(scale * values + bias) * total
+
+    got, zero = fit_logistic(values, positive, total, with_bias=False)
+
+    assert zero == 0.0
+
+    def cost(w: float) -> float:
+        return float((total * torch.nn.functional.softplus(w * values) - positive * w * values).sum())
+
+    assert cost(got) <= min(cost(0.99 * got), cost(1.01 * got))
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_all_alike_stays_finite(share: float) -> None:
     values = torch.linspace(-1, 1, 9, dtype=torch.float64)
