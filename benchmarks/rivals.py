@@ -10,7 +10,7 @@ from torch import nn
 from monai_dis.bundle import load_weights
 from monai_dis.engines.recipe import stage_name
 
-__all__ = ["load_rival"]
+__all__ = ["load_rival", "rival_network"]
 
 
 def load_rival(bundle: Path, work: Path, scale: int) -> nn.Module | None:
@@ -19,7 +19,12 @@ def load_rival(bundle: Path, work: Path, scale: int) -> nn.Module | None:
     if not weights.is_file():
         print(f"no {weights.name}: this rival is left out", flush=True)
         return None
+    return load_weights(rival_network(bundle), weights).eval()
+
+
+def rival_network(bundle: Path) -> nn.Module:
+    """The rival before its training, for what depends on its structure alone."""
     parser = ConfigParser()
     parser.read_config([str(bundle / "configs" / name) for name in ("stage.yaml", "baseline.yaml")])
-    network: nn.Module = load_weights(parser.get_parsed_content("network_def"), weights)
+    network: nn.Module = parser.get_parsed_content("network_def")
     return network.eval()

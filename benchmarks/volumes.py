@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from documents import step_down, write_json, write_marked
-from rivals import load_rival
+from rivals import load_rival, rival_network
 from volume_tables import OURS, RIVAL, SHARES, draw, ours_name, results_table
 
 from monai_dis.bundle import load_bundle
@@ -127,9 +127,7 @@ def _measure(options: argparse.Namespace) -> None:
 
 def _unit(bundle: Any, options: argparse.Namespace) -> float:
     """Operations of the rival's sliding window as a share of that of our refine network, least of all cases."""
-    rival = load_rival(bundle.folder, options.work, 1)
-    if rival is None:
-        return 1.0
+    rival = rival_network(bundle.folder)
     network, inferer = bundle.part("network"), bundle.part("inferer").with_budget(Budget(windows=0))
     roi = [int(n) for n in bundle.part("rival_window")]
     other = IterativeInferer(roi, levels=[inferer.settings.levels[0], 1], budget=Budget(windows=0))
