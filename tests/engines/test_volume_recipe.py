@@ -43,7 +43,7 @@ def test_the_whole_recipe_leaves_a_bundle_that_knows_what_to_expect(data: Path, 
         len(list((work / "gain_out_of_fold").iterdir())) == len(list((work / "calibrated_out_of_fold").iterdir())) == 6
     )
     curves = json.loads((model.parent / "gain_curves.json").read_text())
-    assert sorted(curves) == ["1", "2"]
+    assert list(curves) == ["1"]
     assert all(curve["gains"] == sorted(curve["gains"]) for curve in curves.values())
 
     bundle = load_bundle(trained)
