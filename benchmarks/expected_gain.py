@@ -23,6 +23,7 @@ from monai.transforms import SpatialResample
 from monai_dis.bundle import load_bundle
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data import LoadLabeld, read_dataset
+from monai_dis.engines.gain_curves import gains_of
 from monai_dis.engines.window_gains import window_gains
 from monai_dis.inferers import Budget
 from monai_dis.inferers.grid import resample
@@ -56,8 +57,8 @@ def _measured(bundle: Any, cases: Any) -> dict[str, Any]:
         image = bundle.part("preprocessing")(dict(case))["image"]
         there = SpatialResample(mode="nearest", padding_mode="zeros")
         truth = there(LoadLabeld(keys="label")(dict(case))["label"], image.affine, image.shape[1:]).as_tensor()[None]
-        everywhere = inferer.with_budget(Budget.everywhere()).run(image[None], network)
-        for gain in window_gains(everywhere, truth):
+        item = {"image": image, "label": truth[0]}
+        for gain in gains_of(network, [item], inferer):
             expected = inferer.levels[gain.level].expected_gain.of(gain.score)
             windows.append({"level": gain.level, "expected": expected, "gained": gain.gain})
         automatic = inferer.with_budget(Budget.auto()).run(image[None], network)
@@ -71,12 +72,13 @@ def _measured(bundle: Any, cases: Any) -> dict[str, Any]:
                 "fraction_of_sliding_window": automatic.statistics.fraction_of_sliding_window,
             }
         )
-        logits = everywhere.mosaic.coarse
+        mosaic = automatic.mosaic
+        logits = mosaic.coarse
         share = resample(truth.float(), tuple(logits.shape[2:]))
         target = (share >= 0.5).float()
         uncalibrated = _uncalibrated(coarse, logits)
-        errors["before"](y_pred=probabilities(uncalibrated, inferer.settings.activation), y=target)
-        errors["after"](y_pred=probabilities(logits, inferer.settings.activation), y=target)
+        errors["before"](y_pred=probabilities(uncalibrated, mosaic.activation), y=target)
+        errors["after"](y_pred=probabilities(logits, mosaic.activation), y=target)
         print(f"{number + 1}/{len(cases)} {volumes[-1]}", flush=True)
     return {
         "calibration_error": {key: float(metric.aggregate()) for key, metric in errors.items()},

@@ -126,23 +126,21 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _unit(bundle: Any, options: argparse.Namespace) -> float:
-    """Operations of the rival's sliding window as a share of that of our refine network, least of all cases."""
+    """Operations of the rival's sliding window as a share of those of our refine network, over all cases."""
     rival = rival_network(bundle.folder)
     network, inferer = bundle.part("network"), bundle.part("inferer").with_budget(Budget(windows=0))
     roi = [int(n) for n in bundle.part("rival_window")]
     other = IterativeInferer(roi, levels=[inferer.settings.levels[0], 1], budget=Budget(windows=0))
     pair = TwoStageNet(network.coarse, rival).eval()
     # nothing but the size of the prepared image counts
-    prepared = (
-        bundle.part("preprocessing")(dict(case))["image"]
-        for case in read_dataset(bundle.part("dataset_name"), options.data).datalist("val")
+    cases = read_dataset(bundle.part("dataset_name"), options.data).datalist("val")
+    sizes = [tuple(bundle.part("preprocessing")(dict(case))["image"].shape) for case in cases]
+    blank = {size: torch.zeros((1, *size)) for size in sizes}
+    theirs, ours = (
+        sum(one.run(blank[size], net).statistics.operations_sliding_window for size in sizes)
+        for one, net in ((other, pair), (inferer, network))
     )
-    blank = {size: torch.zeros((1, *size)) for size in {tuple(image.shape) for image in prepared}}
-    return min(
-        other.run(image, pair).statistics.operations_sliding_window
-        / inferer.run(image, network).statistics.operations_sliding_window
-        for image in blank.values()
-    )
+    return theirs / ours
 
 
 def _measure_arm(options: argparse.Namespace, name: str) -> dict[str, Any]:

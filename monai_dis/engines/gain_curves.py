@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ def gains_of(
     device: torch.device | str = "cpu",
 ) -> list[WindowGain]:
     """What every window of every case gained; ``image`` counts the items."""
-    everything = inferer.replaced(budget=Budget.everywhere(), output="logits")
+    # no limit of a level's own either
+    levels = [replace(level, budget=None) for level in inferer.levels]
+    everything = inferer.replaced(budget=Budget.everywhere(), levels=levels, output="logits")
     found: list[WindowGain] = []
     for number, item in enumerate(items):
         image = torch.as_tensor(item["image"]).float()[None].to(device)
