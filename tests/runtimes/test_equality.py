@@ -18,14 +18,20 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "chase_db1_02L.jpg"
 EXACT = ("onnx", "openvino", pytest.param("compile", marks=pytest.mark.slow))
 
 
-def without_seconds(result: Any) -> dict[str, Any]:
-    statistics = result.statistics.to_dict()
+def statistics_of(result: Any) -> dict[str, Any]:
+    statistics: dict[str, Any] = result.statistics.to_dict()
     del statistics["seconds"]
+    return statistics
+
+
+def expected_of(result: Any) -> dict[str, Any]:
+    """What a runtime in float32 must say: the same, where a number comes from the answer within rounding."""
+    statistics = statistics_of(result)
     for window in statistics["windows"]:
         window["score"] = pytest.approx(window["score"], abs=1e-4)
     for key in ("uncertain_left", "uncertain_left_mm", "dice_coarse_refined"):
         # a voxel at the edge of a class may fall to either side
-        statistics[key] = pytest.approx(statistics[key], abs=1e-3)
+        statistics[key] = None if statistics[key] is None else pytest.approx(statistics[key], abs=1e-3)
     return statistics
 
 
@@ -42,7 +48,7 @@ def test_shipped_networks_answer_as_in_pytorch(runtime: str, shipped: tuple[Any,
     needs(runtime)
     network, inferer, image = shipped
     ours, theirs = run_both(network, with_runtime(network, runtime), inferer, image)
-    assert without_seconds(theirs) == without_seconds(ours)
+    assert statistics_of(theirs) == expected_of(ours)
     assert ours.statistics.windows_refined > 0
     assert largest_difference([theirs.mosaic.coarse], [ours.mosaic.coarse]) <= TOLERANCE
     assert largest_difference([theirs.logits().as_tensor()], [ours.logits().as_tensor()]) <= TOLERANCE
@@ -56,7 +62,7 @@ def test_volumes_of_several_sizes_and_batches(runtime: str) -> None:
     for size in ((20, 16, 12), (18, 23, 14), (20, 16, 12)):
         image = torch.randn(2, 1, *size)
         ours, theirs = run_both(network, other, inferer, image)
-        assert without_seconds(theirs) == without_seconds(ours)
+        assert statistics_of(theirs) == expected_of(ours)
         assert largest_difference([theirs.logits()], [ours.logits()]) <= TOLERANCE
 
 
