@@ -77,6 +77,8 @@ def test_operations_are_those_that_a_counter_sees(runtime: str) -> None:
     assert inferer.run(image, network).statistics.operations == statistics.operations > 0
 
 
+# on a picture of the kind that the networks know: ranges are taken from it
+@pytest.mark.parametrize("shipped", ["fundus_vessels_dis"], indirect=True)
 def test_int8_changes_few_pixels(shipped: tuple[Any, Any, torch.Tensor]) -> None:
     needs("openvino-int8")
     network, inferer, image = shipped
