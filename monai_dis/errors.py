@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BackendError",
     "BudgetError",
     "BundleError",
     "DataError",
@@ -17,6 +18,10 @@ __all__ = [
 
 class DisError(Exception):
     """Base of all errors that a user can mend; the command line prints the message and exits with status 1."""
+
+
+class BackendError(DisError, ValueError):
+    """A runtime that is unknown, not installed, or cannot run the network."""
 
 
 class BudgetError(DisError, ValueError):

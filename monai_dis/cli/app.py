@@ -25,6 +25,7 @@ from monai_dis.cli.options import (
     OverlapOption,
     PolicyOption,
     ReproducedSet,
+    RuntimeOption,
     SelectOption,
     SetOption,
     ShardOption,
@@ -92,6 +93,7 @@ def segment(
     operations: OperationsOption = None,
     overlap: OverlapOption = None,
     device: DeviceOption = "auto",
+    runtime: RuntimeOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also redo images whose results are complete already.")
     ] = False,
@@ -135,6 +137,7 @@ def segment(
             operations=read_share(operations),
             overlap=overlap,
             device=device,
+            runtime=runtime,
             overwrite=overwrite,
         ),
         shard=read_shard(shard),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from monai_dis.data.registry import DATASETS
+from monai_dis.runtimes.names import RUNTIMES
 
 
 class Mode(str, Enum):
@@ -86,6 +87,13 @@ DatasetOption = Annotated[
 ]
 DeviceOption = Annotated[
     str, typer.Option(help="auto, cpu, cuda, or one GPU of several, such as cuda:1.", rich_help_panel=WHERE)
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"What computes the networks: {', '.join(RUNTIMES)}. Default: the bundle's own, which is torch.",
+        rich_help_panel=WHERE,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,

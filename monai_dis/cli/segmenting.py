@@ -121,6 +121,7 @@ def _open(folder: Path, overrides: Mapping[str, Any]) -> tuple[Bundle, Any]:
 # What a run is told on the command line; a bundle of ours has an entry for each in its config.
 _OPTIONS = (
     "image_files", "output_dir", "mode", "windows", "coverage", "operations", "overlap", "device", "overwrite",
+    "runtime", "runtime_cache",
 )  # fmt: skip
 
 

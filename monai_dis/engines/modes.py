@@ -23,6 +23,7 @@ from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
 from monai_dis.inferers.score import hard_labels
 from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.windows import window_grid
+from monai_dis.runtimes import calibrating, needs_calibration
 
 __all__ = ["MODES", "Runner", "describe_transform", "make_runner", "run_budget"]
 
@@ -58,6 +59,10 @@ class Runner:
             what the inferer's ``output`` says, logits or labels, and the statistics of `monai_dis.inferers.Statistics` as a
             dictionary, with the number of logit channels ``channels``.
         """
+        if needs_calibration(self.network):
+            # int8 is made from what the networks see in the first image, which is answered after that, as all others are.
+            with calibrating(self.network):
+                self.inferer.run(image, self.network)
         if self.mode == "sliding-window":
             plan = self._plain_window(image)
             if plan is not None:

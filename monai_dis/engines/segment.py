@@ -24,6 +24,7 @@ from monai_dis.engines.prediction import Prediction, Predictor
 from monai_dis.engines.run_report import RunReport, Shard, absolute, report_name
 from monai_dis.errors import DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
+from monai_dis.runtimes import with_runtime
 
 __all__ = ["SMALLEST_PICTURE", "Segmenter", "figures"]
 
@@ -52,6 +53,8 @@ class Segmenter:
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or a device.
         label_names: names of the classes by index, for the overlay's legend.
         overwrite: redo images whose results are complete.
+        runtime: what computes the networks, see `monai_dis.runtimes.with_runtime`.
+        runtime_cache: folder where the runtime's exports are kept; nothing is kept when not given.
         image_key: key of the image in the transforms.
         pred_key: key of the answer in the transforms.
         on_image: called after each image with how many are done, of how many, and the entry of the report.
@@ -82,12 +85,15 @@ class Segmenter:
         device: str | torch.device = "auto",
         label_names: Mapping[int | str, str] | None = None,
         overwrite: bool = False,
+        runtime: str = "torch",
+        runtime_cache: str | Path | None = None,
         image_key: str = "image",
         pred_key: str = "pred",
         on_image: Callable[[int, int, Entry], None] | None = None,
     ) -> None:
         self.device = pick_device(device)
-        self.network = network.to(self.device).eval()
+        network = network.to(self.device).eval()
+        self.network = with_runtime(network, runtime, cache_dir=runtime_cache)
         self.mode = mode
         self.budget: Budget = run_budget(inferer, mode, windows=windows, coverage=coverage, operations=operations)
         runner = make_runner(self.network, inferer, mode, self.budget, overlap)
@@ -105,10 +111,12 @@ class Segmenter:
         self.settings: dict[str, Any] = {
             "mode": mode,
             **runner.settings,
-            "weights": weights_digest(self.network),
+            "weights": weights_digest(network),
             "preprocessing": describe_transform(preprocessing),
             "postprocessing": describe_transform(postprocessing),
         }
+        if runtime != "torch":
+            self.settings["runtime"] = runtime
 
     def run(self) -> dict[str, Any]:
         """Segment all images; one that fails does not stop the others.

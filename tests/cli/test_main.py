@@ -42,7 +42,14 @@ def test_help_is_there_for_every_command(
 
 
 @pytest.mark.parametrize(
-    "code", ["import monai_dis", "import monai_dis.cli.app", "import monai_dis.bundle", "import monai_dis.engines"]
+    "code",
+    [
+        "import monai_dis",
+        "import monai_dis.cli.app",
+        "import monai_dis.bundle",
+        "import monai_dis.engines",
+        "from monai_dis.runtimes import RUNTIMES",
+    ],
 )
 def test_the_light_parts_do_not_import_torch(code: str) -> None:
     check = f"{code}; import sys; sys.exit(any(name in sys.modules for name in ('torch', 'monai', 'numpy')))"
@@ -211,6 +218,7 @@ def test_a_bad_image_gets_one_sentence_and_no_traceback(
             id="budget-for-coarse",
         ),
         pytest.param(("--bundle", "{bundle}", "--device", "abacus"), 1, "unknown", id="unknown-device"),
+        pytest.param(("--bundle", "{bundle}", "--runtime", "abacus"), 1, "use one of torch,", id="unknown-runtime"),
         pytest.param(
             ("--bundle", "{bundle}", "--set", "inferrer::overlap=0.1"), 1, "no entry 'inferrer'", id="misspelt-setting"
         ),

@@ -28,6 +28,8 @@ coverage: null
 operations: null
 overlap: null
 overwrite: false
+runtime: torch
+runtime_cache: null
 device: auto
 label_names: {1: bright}
 
@@ -68,6 +70,8 @@ evaluator:
   operations: '@operations'
   overlap: '@overlap'
   overwrite: '@overwrite'
+  runtime: '@runtime'
+  runtime_cache: '@runtime_cache'
   device: '@device'
   label_names: '@label_names'
 run:
@@ -81,6 +85,7 @@ _EVALUATE_CHANGES = {
     "  image_files: '@image_files'\n": "  data: '@data_dir'\n  dataset_name: '@dataset_name'\n  split: '@split'\n"
     "  budgets: '@budgets'\n  scores: '@scores'\n",
     "  overwrite: '@overwrite'\n": "",
+    "  runtime: '@runtime'\n  runtime_cache: '@runtime_cache'\n": "",
 }
 
 

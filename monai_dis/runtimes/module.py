@@ -1,0 +1,52 @@
+"""A network that is computed by another runtime and is PyTorch's in every other way.
+
+Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*spatial`` one to three axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+__all__ = ["RuntimeModule"]
+
+
+class RuntimeModule(nn.Module):
+    """The network's answer from a runtime; its shapes, its operations, its training from PyTorch.
+
+    Operations are counted, and sizes tried, on fake tensors or under a counter: those go to the original, so that what is reported
+    is what the network costs, whatever computes it.
+
+    Args:
+        original: the network, in evaluation mode.
+        run: answers as the original does, by the runtime.
+        runtime: its name.
+    """
+
+    def __init__(self, original: nn.Module, run: Callable[..., Any], runtime: str) -> None:
+        super().__init__()
+        self.original = original
+        self.run = run
+        self.runtime = runtime
+        self.train(original.training)
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+        """What the original returns for image (B, Ci, *spatial) and its further inputs: logits (B, C, *spatial)."""
+        if self.training or _is_watched(inputs):
+            return self.original(*inputs, **kwargs)
+        return self.run(*inputs, **kwargs)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"runtime={self.runtime!r}"
+
+
+def _is_watched(inputs: tuple[Any, ...]) -> bool:
+    """Whether somebody looks at the single operations, which only PyTorch's have: a counter, a profiler, fake tensors."""
+    if _get_current_dispatch_mode_stack():
+        return True
+    return any(isinstance(x, Tensor) and (x.is_meta or isinstance(x, FakeTensor)) for x in inputs)
