@@ -37,8 +37,10 @@ def main() -> None:
     assemble(_parts(configs / ("learned.yaml" if learned else "train.yaml"), options.work), model)
     layers = ("inference", "learned", "evaluate") if learned else ("inference", "evaluate")
     bundle = load_bundle(options.bundle, layers, model_file=str(model))
+    # what is compared is the choice at equal cost
+    inferer = bundle.part("inferer").without_level_budgets()
     results = Evaluation(
-        bundle.part("network"), bundle.part("inferer"), bundle.part("preprocessing"), bundle.part("postprocessing"),
+        bundle.part("network"), inferer, bundle.part("preprocessing"), bundle.part("postprocessing"),
         str(options.data), options.output / "pages", dataset_name=bundle.part("dataset_name"), device="cpu",
         label_names=bundle.part("label_names"), budgets=options.budgets, scores=SCORES,
         on_image=lambda done, total, row: print(f"{done}/{total} {row['name']}", flush=True),

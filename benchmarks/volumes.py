@@ -82,12 +82,15 @@ def _arms(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], Wa
         return load_rival(bundle.folder, options.work, scale), plain, "coarse", None
 
     def score(name: str) -> Way:
-        pair = score_arms(network, inferer, [name], _truth_of(bundle, options))[name]
+        pair = score_arms(network, inferer.without_level_budgets(), [name], _truth_of(bundle, options))[name]
         return pair[0], pair[1].with_budget(of_rival(COMPARED_AT)), "dis", None
 
     arms: dict[str, Callable[[], Way]] = {OURS[0]: lambda: ours(Budget(windows=0))}
     arms |= {ours_name(share): (lambda share=share: ours(of_rival(share))) for share in SHARES}
-    arms |= {"ours, auto": lambda: ours(Budget.auto()), OURS[-1]: lambda: ours(Budget.everywhere())}
+    arms |= {
+        "ours, auto": lambda: ours(Budget.auto()),
+        OURS[-1]: lambda: (network, inferer.without_level_budgets().with_budget(Budget.everywhere()), "dis", None),
+    }
     arms |= {
         f"{name} at {COMPARED_AT:.0%}": (lambda name=name: score(name))
         for name in ("entropy", "random", "boundary", "oracle")

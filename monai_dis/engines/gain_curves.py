@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,7 @@ def gains_of(
     device: torch.device | str = "cpu",
 ) -> list[WindowGain]:
     """What every window of every case gained; ``image`` counts the items."""
-    # no limit of a level's own either
-    levels = [replace(level, budget=None) for level in inferer.levels]
-    everything = inferer.replaced(budget=Budget.everywhere(), levels=levels, output="logits")
+    everything = inferer.without_level_budgets().replaced(budget=Budget.everywhere(), output="logits")
     found: list[WindowGain] = []
     for number, item in enumerate(items):
         image = torch.as_tensor(item["image"]).float()[None].to(device)

@@ -190,6 +190,16 @@ class IterativeInferer(Inferer):
         """The same inferer with another budget, for curves of quality against cost."""
         return self.replaced(budget=budget)
 
+    def without_level_budgets(self) -> Self:
+        """The same inferer without limits of a level's own, so that the run's budget alone counts.
+
+        Example:
+            >>> limited = IterativeInferer(8, levels=[4, Level(1, budget={"windows": 2})])
+            >>> limited.without_level_budgets().levels[1].budget is None
+            True
+        """
+        return self.replaced(levels=[replace(level, budget=None) for level in self.settings.levels])
+
     def with_score(self, score: str) -> Self:
         """The same inferer with another score at every level, for comparing scores."""
         return self.replaced(score=score, levels=[replace(level, score=None) for level in self.settings.levels])
