@@ -10,7 +10,6 @@ image.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -34,9 +33,6 @@ from monai_dis.inferers.merge import (
 from monai_dis.inferers.score import hard_labels, uncertainty
 
 __all__ = ["Layer", "Mosaic"]
-
-# Numbers that are merged in one go, so that merging needs little memory beside what it merges.
-_TOGETHER = 1 << 21
 
 
 @dataclass
@@ -248,18 +244,8 @@ class Mosaic:
             batch = slice(None) if image is None else slice(image, image + 1)
             return self.coarse[batch][spatial(region)]
         layer = self.layers[level - 1]
-        if layer.merge in ("blend", "replace") and self._hidden(level, region, image):
-            # The level below shows nowhere, so it need not be brought to this grid.
-            count = self.images if image is None else 1
-            like = self.coarse.new_empty((count, self.channels, *[r.stop - r.start for r in region]))
-            start, stop = [r.start for r in region], [r.stop for r in region]
-            windows = layer.touching(start, stop, image)
-            refined, weight = average_windows(windows, self._importance(layer), like, start)
-            # A caller's own weights may be zero, and what has no weight replaces nothing.
-            if layer.merge == "blend" or bool((weight > 0).all()):
-                return refined
         out = self.on(layer.grid, level - 1, region, image=image)
-        tiles = _joined(_tiles_with_windows(layer, region, image), _TOGETHER // (len(out) * self.channels))
+        tiles = _tiles_with_windows(layer, region, image)
         if tiles:
             out = out.clone()  # it may be the coarse map itself
         for tile in tiles:
@@ -290,21 +276,6 @@ class Mosaic:
         layer.importance = layer.importance.to(device=self.coarse.device, dtype=self.coarse.dtype)
         return layer.importance
 
-    def _hidden(self, level: int, region: tuple[slice, ...], image: int | None) -> bool:
-        """Whether the windows of a level cover a region, and what is faded beside it, in all images."""
-        layer = self.layers[level - 1]
-        margin = [2 * r for r in fade_radius(layer.roi)] if layer.merge == "blend" else [0] * len(region)
-        grown = [
-            slice(max(part.start - m, 0), min(part.stop + m, n))
-            for part, m, n in zip(region, margin, layer.grid, strict=True)
-        ]
-        start, stop = [g.start for g in grown], [g.stop for g in grown]
-        area = math.prod(b - a for a, b in zip(start, stop, strict=True)) * (self.images if image is None else 1)
-        # Windows that are too few to cover it need not be drawn.
-        if sum(1 for _ in layer.touching(start, stop, image)) * math.prod(layer.roi) < area:
-            return False
-        return bool(self.covered(level, tuple(grown), image=image).all())
-
     def _fade(self, level: int, region: tuple[slice, ...], image: int | None) -> Tensor:
         """The fade on a region: coverage is read twice the radius around it; beyond the image all is covered."""
         layer = self.layers[level - 1]
@@ -324,24 +295,6 @@ class Mosaic:
         padded = torch.ones((mask.shape[0], 1, *size), dtype=torch.bool, device=mask.device)
         padded[spatial(inside)] = mask
         return fade(padded, radius).to(self.coarse.dtype)
-
-
-def _joined(tiles: list[tuple[slice, ...]], voxels: int) -> list[tuple[slice, ...]]:
-    """Neighbouring tiles as one box of so many voxels at most: each box costs a round of kernels."""
-    for axis in reversed(range(len(tiles[0]) if tiles else 0)):
-        boxes: list[tuple[slice, ...]] = []
-        for tile in sorted(tiles, key=lambda t: [(p.start, p.stop) for p in (*t[:axis], *t[axis + 1 :], t[axis])]):
-            if boxes:
-                last = boxes[-1]
-                box = (*tile[:axis], slice(last[axis].start, tile[axis].stop), *tile[axis + 1 :])
-                aligned = (*last[:axis], *last[axis + 1 :]) == (*tile[:axis], *tile[axis + 1 :])
-                small = math.prod(p.stop - p.start for p in box) <= voxels
-                if aligned and last[axis].stop == tile[axis].start and small:
-                    boxes[-1] = box
-                    continue
-            boxes.append(tile)
-        tiles = boxes
-    return tiles
 
 
 def _whole(size: Sequence[int], region: Region | None) -> tuple[slice, ...]:
