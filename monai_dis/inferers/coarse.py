@@ -34,6 +34,7 @@ class CoarsePass:
         form: the form in which the network answers.
         calls: number of network calls.
         operations: counts what the pass cost, for the whole batch, when it is called.
+        image: (B, Ci, *grid) the image that it saw.
         footprint: its windows, where it ran in windows.
     """
 
@@ -41,6 +42,7 @@ class CoarsePass:
     form: OutputForm
     calls: int
     operations: Callable[[], int]
+    image: Tensor
     footprint: Footprint | None = None
 
 
@@ -93,7 +95,8 @@ def _in_one_pass(
     device = settings.device or small.device
     cut = [t[spatial(inside)].to(device).contiguous() for t in outputs]
     like, size = whole.new_empty((1,)).expand(1, whole.shape[1], 1), tuple(whole.shape[2:])
-    return CoarsePass(cut, form, 1, lambda: network.operations(like, size, count=small.shape[0]))
+    count = small.shape[0]
+    return CoarsePass(cut, form, 1, lambda: network.operations(like, size, count=count), small)
 
 
 def _in_windows(
@@ -151,6 +154,5 @@ def _in_windows(
     importance = weight_map(
         roi, mode, settings.sigma_scale, settings.roi_weight_map if importance is None else importance, outputs[0]
     )
-    return CoarsePass(
-        outputs, forms[0], calls, lambda: count * network.operations(like, roi), Footprint(windows.corners, importance)
-    )
+    footprint = Footprint(windows.corners, importance)
+    return CoarsePass(outputs, forms[0], calls, lambda: count * network.operations(like, roi), small, footprint)

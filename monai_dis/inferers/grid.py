@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 Region = Sequence[slice]
+
+# Numbers in a piece: with the few pieces that a kernel reads and writes, within the cache of one core.
+_PIECE = 1 << 16
 
 
 def grid_size(size: Sequence[int], scale: float | Sequence[float]) -> tuple[int, ...]:
@@ -313,23 +317,61 @@ def _axis_order(source: Sequence[int], target: Sequence[int]) -> list[int]:
 
 def _weighted_sum(x: Tensor, axis: int, index: np.ndarray, weight: np.ndarray) -> Tensor:
     """Sum the taps of one axis. Products and sums are separate kernels: a fused one rounds by memory position."""
-    shape = [1] * x.ndim
-    shape[axis] = index.shape[0]
-    total: Tensor | None = None
-    for tap in range(index.shape[1]):
-        w = torch.as_tensor(weight[:, tap], dtype=x.dtype, device=x.device).reshape(shape)
-        part = _take(x, axis, index[:, tap]) * w
-        total = part if total is None else total.add_(part)
-    assert total is not None
-    return total
+    out = x.new_empty((*x.shape[:axis], index.shape[0], *x.shape[axis + 1 :]))
+    even = [_even_step(index[:, tap]) for tap in range(index.shape[1])]
+    level = [bool((weight[:, tap] == weight[0, tap]).all()) for tap in range(index.shape[1])]
+    for piece in _pieces(out.shape, range(out.ndim)):
+        total, rows = out[piece], piece[axis]
+        source = x[(*piece[:axis], slice(None), *piece[axis + 1 :])]
+        scratch: Tensor | None = None
+        for tap in range(index.shape[1]):
+            part = _take(source, axis, index[rows, tap], even[tap])
+            w = float(weight[0, tap]) if level[tap] else _along(weight[rows, tap], axis, x)
+            if tap == 0:
+                torch.mul(part, w, out=total)
+            else:
+                scratch = torch.mul(part, w, out=scratch)
+                total.add_(scratch)
+    return out
 
 
-def _take(x: Tensor, axis: int, index: np.ndarray) -> Tensor:
-    """Entries of an axis; evenly spaced ones, as shrinking by a whole number reads them, are a view and no copy."""
+def _along(weight: np.ndarray, axis: int, like: Tensor) -> Tensor:
+    """Weights of one axis, to be multiplied with a tensor of the type and device of another."""
+    shape = [1] * like.ndim
+    shape[axis] = len(weight)
+    return torch.as_tensor(weight, dtype=like.dtype, device=like.device).reshape(shape)
+
+
+def _even_step(index: np.ndarray) -> int | None:
+    """The distance of entries that are evenly spaced; None where they are not."""
     steps = np.diff(index)
-    if steps.size and steps[0] > 0 and (steps == steps[0]).all():
-        return x[(slice(None),) * axis + (slice(int(index[0]), int(index[-1]) + 1, int(steps[0])),)]
+    if steps.size == 0:
+        return 1
+    return int(steps[0]) if steps[0] > 0 and (steps == steps[0]).all() else None
+
+
+def _take(x: Tensor, axis: int, index: np.ndarray, step: int | None) -> Tensor:
+    """Entries of an axis; evenly spaced ones, as shrinking by a whole number reads them, are a view and no copy."""
+    if step is not None:
+        return x[(slice(None),) * axis + (slice(int(index[0]), int(index[-1]) + 1, step),)]
     return x.index_select(axis, torch.as_tensor(index, device=x.device))
+
+
+def _pieces(shape: Sequence[int], order: Sequence[int], values: int = _PIECE) -> Iterator[tuple[slice, ...]]:
+    """Cut a tensor into pieces that stay in a processor's cache between the kernels that work on them.
+
+    Args:
+        shape: of the tensor.
+        order: axes that may be cut, the first one first.
+        values: numbers per piece, more where no axis is left to cut.
+    """
+    size = [max(1, n) for n in shape]
+    steps = list(size)
+    for axis in order:
+        rest = math.prod(steps) // steps[axis]
+        steps[axis] = min(steps[axis], max(1, values // rest))
+    for corner in product(*[range(0, n, step) for n, step in zip(size, steps, strict=True)]):
+        yield tuple(slice(c, min(c + step, n)) for c, step, n in zip(corner, steps, shape, strict=True))
 
 
 def _enlarge(x: Tensor, axis: int, factor: int, bounds: tuple[int, int], low: int) -> Tensor:
@@ -349,15 +391,20 @@ def _enlarge(x: Tensor, axis: int, factor: int, bounds: tuple[int, int], low: in
     before, after = low - (first - 1), last - (low + have - 1)
     rows = torch.cat([x.narrow(axis, 0, 1)] * before + [x] + [x.narrow(axis, have - 1, 1)] * after, axis)
     count = last - first
-    weighted: dict[float, Tensor] = {}
-    out = x.new_empty((*x.shape[:axis], count, factor, *x.shape[axis + 1 :]))
+    phases = []
     for phase in range(factor):
         centre = 2 * phase + 1 - factor  # in units of 1 / (2 factor) rows from the row of the block
         row, upper = (0, centre + 2 * factor) if centre < 0 else (1, centre)
-        taps = [(2 * factor - upper) / (2.0 * factor), upper / (2.0 * factor)]
-        for weight in taps:  # the same few weights come back, so each product is made once
-            if weight not in weighted:
-                weighted[weight] = rows * weight
-        near, far = (weighted[weight].narrow(axis, row + tap, count) for tap, weight in enumerate(taps))
-        out.select(axis + 1, phase).copy_(near + far)
+        phases.append((row, (2 * factor - upper) / (2.0 * factor), upper / (2.0 * factor)))
+    out = x.new_empty((*x.shape[:axis], count, factor, *x.shape[axis + 1 :]))
+    cut = [a for a in range(rows.ndim) if a != axis]
+    for piece in _pieces(rows.shape, cut, _PIECE // factor):
+        source, made = rows[piece], out[(*piece[:axis], slice(None), slice(None), *piece[axis + 1 :])]
+        weighted: dict[float, Tensor] = {}
+        for phase, (row, lower, upper) in enumerate(phases):
+            for weight in (lower, upper):  # the same few weights come back, so each product is made once
+                if weight not in weighted:
+                    weighted[weight] = source * weight
+            near, far = weighted[lower].narrow(axis, row, count), weighted[upper].narrow(axis, row + 1, count)
+            torch.add(near, far, out=made.select(axis + 1, phase))
     return out.flatten(axis, axis + 1).narrow(axis, start - first * factor, stop - start)

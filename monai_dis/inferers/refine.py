@@ -79,9 +79,10 @@ def refine_windows(
                 extra = None
                 if condition is not None:
                     extra = gather_windows(condition, index, reads[batch], plan.read_size).to(sw_device)
-                places = [
-                    places_of(c, plan.read_size, i) for c, i in zip(reads[batch].tolist(), index.tolist(), strict=True)
-                ]
+                places = []
+                if refiner.with_coord:
+                    corners_read = zip(reads[batch].tolist(), index.tolist(), strict=True)
+                    places = [places_of(c, plan.read_size, i) for c, i in corners_read]
                 conditioning = None
                 if refiner.conditioned:
                     below = _conditioning(mosaics[0], plan, images[batch], corners[batch])

@@ -18,7 +18,7 @@ from torch import Tensor
 from monai_dis.inferers.grid import resample_part, slabs, source_region, spacing_mm_of, spatial
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.outputs import OutputForm
-from monai_dis.inferers.score import one_hot
+from monai_dis.inferers.score import one_hot, uncertainty
 from monai_dis.inferers.statistics import Statistics, Stopwatch, WindowRecord
 
 __all__ = ["Counts", "IterativeResult"]
@@ -132,8 +132,12 @@ class IterativeResult:
     @cached_property
     def uncertain_left(self) -> tuple[float, ...]:
         """Per image, share of the area whose entropy is above 0.5 after refinement."""
-        unsure = self.mosaic.uncertainty(size=self._score_size) > 0.5
-        return tuple(float(v) for v in unsure.flatten(1).double().mean(dim=1))
+        mosaic, size = self.mosaic, self._score_size
+        unsure = torch.zeros(mosaic.images, dtype=torch.float64)
+        for part in slabs(size, mosaic.images * mosaic.channels):
+            left = uncertainty(mosaic.on(size, len(mosaic.layers), part), activation=mosaic.activation)
+            unsure += _true_in(left > 0.5)[:, 0]
+        return tuple(float(v) / math.prod(size) for v in unsure)
 
     @cached_property
     def dice_coarse_refined(self) -> tuple[float, ...]:
@@ -148,8 +152,8 @@ class IterativeResult:
             below = mosaic.coarse[spatial(need)]
             coarse = resample_part(below, [s.start for s in need], mosaic.coarse.shape[2:], size, part)
             a, b = (one_hot(x, mosaic.activation) for x in (coarse, mosaic.grid(last, part)))
-            both += (a & b).flatten(2).sum(2).double().cpu()
-            either += a.flatten(2).sum(2).double().cpu() + b.flatten(2).sum(2).double().cpu()
+            both += _true_in(a & b)
+            either += _true_in(a) + _true_in(b)
         if mosaic.activation == "softmax":
             both, either = both[:, 1:], either[:, 1:]
         scores = []
@@ -167,6 +171,11 @@ class IterativeResult:
         if self._meta is None:
             return values
         return _copy_meta(values, self._meta)
+
+
+def _true_in(mask: Tensor) -> Tensor:
+    """How many voxels of a slab (B, C, *region) are True, as (B, C) float64; bytes add up far faster than booleans."""
+    return mask.view(torch.uint8).flatten(2).sum(2, dtype=torch.int32).double().cpu()
 
 
 def _empty_like(inputs: MetaTensor) -> MetaTensor:

@@ -76,6 +76,7 @@ def run_levels(
     records: list[WindowRecord] = []
     score_size = mosaics[0].grid_size(0)
     scored: list[SparsePlan] = []
+    smaller = coarse.image  # the image on the last grid that a network saw it on
     for plan, refiner, scorer in zip(plans, refiners, scorers, strict=True):
         cost = prices.of(plan)
         toll = prices.scoring(plan) if prices.needed else 0
@@ -87,7 +88,8 @@ def run_levels(
         with watch.stage("score"):
             gain = None
             if scorer is not None:
-                gain = scorer(image, mosaics[0].grid(plan.index - 1), settings.sw_device or image.device)
+                seen = smaller if smaller.shape[2:] == below else image
+                gain = scorer(seen, mosaics[0].grid(plan.index - 1), settings.sw_device or image.device)
                 scored.append(plan)
             scores = score_level(mosaics[0], plan, score_size, gain)
             level_image, explore = None, None
@@ -113,16 +115,18 @@ def run_levels(
         records.extend(_records(plan, picks, image.shape[2:]))
         with watch.stage("gather", calls=0):
             level_image = resample(image, plan.windows.grid) if level_image is None else level_image
+            smaller = level_image
         extra = None if condition is None else resample(condition, plan.windows.grid)
         refine_windows(level_image, extra, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
 
-    image_count = image.shape[0]
+    # By itself: a result that waits for its counts must not keep the images of the pass in memory.
+    image_count, coarse_operations = image.shape[0], coarse.operations
 
     def counts() -> Counts:
         refined = sum(prices.window(p) * sum(r.level == p.index for r in records) for p in plans)
         refined += image_count * sum(prices.scoring(p) for p in scored)
-        full, sliding = prices.references(coarse.operations())
-        return Counts(coarse.operations(), refined, full, sliding)
+        full, sliding = prices.references(coarse_operations())
+        return Counts(coarse_operations(), refined, full, sliding)
 
     total = sum(len(p.windows) - len(p.done) for p in plans) * image.shape[0]
     return IterativeResult(mosaics, coarse.form, inputs, tuple(records), total, counts, score_size, watch)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ __all__ = [
 
 # Multiples of 2**-24 sum without rounding in float64 up to 2**29 voxels: equal windows score equally wherever they lie.
 _QUANTUM = 2.0**24
+# Planes of such multiples up to 1 whose sums 32 bits hold.
+_PLANES = 64
 
 
 def probabilities(logits: Tensor, activation: str) -> Tensor:
@@ -272,18 +275,44 @@ def _cell_sums(values: Tensor, grid: Sequence[int], edges: Sequence[np.ndarray])
     is exact.
     """
     size = values.shape[2:]
-    table = torch.round(values.detach().double() * _QUANTUM) / _QUANTUM
-    for axis in range(2, table.ndim):
-        table = torch.cat([torch.zeros_like(table.narrow(axis, 0, 1)), table.cumsum(axis)], dim=axis)
-    read = table.cpu().numpy()
-    for axis, (n, g, cuts) in enumerate(zip(size, grid, edges, strict=True), start=2):
-        below, rest = np.divmod(cuts * n, g)
+    places = [np.divmod(cuts * n, g) for n, g, cuts in zip(size, grid, edges, strict=True)]
+    known = [
+        np.unique(np.concatenate([below, np.minimum(below + 1, n)])) for n, (below, _) in zip(size, places, strict=True)
+    ]
+    read = _table_at(values.detach(), known)
+    for axis, (n, g, (below, rest), have) in enumerate(zip(size, grid, places, known, strict=True), start=2):
         shape = [1] * read.ndim
-        shape[axis] = len(cuts)
+        shape[axis] = len(below)
         share = (rest / g).reshape(shape)
-        lower, upper = read.take(below, axis=axis), read.take(np.minimum(below + 1, n), axis=axis)
+        lower = read.take(np.searchsorted(have, below), axis=axis)
+        upper = read.take(np.searchsorted(have, np.minimum(below + 1, n)), axis=axis)
         read = np.diff(lower * (1 - share) + upper * share, axis=axis) * (g / n)
     return read
+
+
+def _table_at(values: Tensor, known: Sequence[np.ndarray]) -> np.ndarray:
+    """The summed-area table of a map, at some positions of each axis alone; its sums are exact, so their order is free.
+
+    Args:
+        values: (B, C, *grid) in [0, 1].
+        known: ascending positions per axis, 0 the first.
+
+    Returns:
+        (B, C, *positions) of float64.
+    """
+    rows = []
+    for start, stop in pairwise(known[0].tolist()):
+        total = torch.zeros_like(values[:, :, 0], dtype=torch.float64)
+        # Whole numbers, so many planes at a time as 32 bits can count: the table of a large map would not fit into memory.
+        for first in range(start, stop, _PLANES):
+            planes = (values[:, :, first : min(first + _PLANES, stop)] * _QUANTUM).round().to(torch.int32)
+            total += planes.sum(2, dtype=torch.int32)
+        rows.append(total.cpu().numpy())
+    table = np.cumsum(np.stack([np.zeros_like(rows[0]), *rows], axis=2), axis=2) / _QUANTUM
+    for axis, places in enumerate(known[1:], start=3):
+        sums = np.cumsum(table, axis=axis)
+        table = np.concatenate([np.zeros_like(sums.take([0], axis=axis)), sums], axis=axis).take(places, axis=axis)
+    return table
 
 
 def _cell_max(values: Tensor, grid: Sequence[int], edges: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,125 @@
+"""Speed and memory: the inferer beside its networks, beside MONAI's inferers, and as images grow.
+
+    python benchmarks/speed.py overhead --output OUT [--case 2D 3D] [--budget "10 %" everywhere] [--size3d 256 256 128]
+    python benchmarks/speed.py growth --output OUT [--dims 2 3] [--factors 1 2 4 8]
+    python benchmarks/speed.py volumes --output OUT [--size 256 256 256] [--classes 2 16 105] [--data FOLDER] [--arms NAME ...]
+    python benchmarks/speed.py write --output OUT
+
+``overhead`` is the share of seconds outside the networks' forward passes, ``growth`` cost against resolution, ``volumes`` time and memory
+from file to file, of generated volumes or of the NIfTI files in a folder. Figures are JSON files in OUT; ``write`` makes the tables
+of ``benchmarks/README.md``, CSV files and a plot of those that are there. What is compared runs in turn, several times, and the median
+counts. On a machine that others use too, ``--clock cpu`` counts seconds of the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from documents import write_json, write_marked
+from speed_growth import DIMENSIONS, fit_exponents, measure_growth
+from speed_overhead import BUDGETS, CASES, measure_overhead
+from speed_tables import draw_growth, growth_table, overhead_table, volumes_table, write_csv
+from speed_volumes import ARMS, measure_volumes, write_volume
+
+from monai_dis.cli.quiet import quiet_third_parties
+
+HERE = Path(__file__).parent
+TABLES = {"overhead": overhead_table, "growth": growth_table, "volumes": volumes_table}
+
+
+def main() -> None:
+    options = _options()
+    quiet_third_parties()
+    torch.set_num_threads(options.threads)
+    # Every clock of the run, the inferer's own among them, is the one that was asked for.
+    with patch.object(time, "perf_counter", time.process_time) if options.clock == "cpu" else nullcontext():
+        options.run(options)
+
+
+def _overhead(options: argparse.Namespace) -> None:
+    sizes = {"2D": options.size2d, "3D": options.size3d}
+    given = {case: size for case, size in sizes.items() if size}
+    rows = measure_overhead(options.case, options.budget, options.repeats, given)
+    _keep(options, "overhead", {"rows": rows})
+
+
+def _growth(options: argparse.Namespace) -> None:
+    rows = [row for dims in options.dims for row in measure_growth(dims, options.factors, options.repeats)]
+    _keep(options, "growth", {"rows": rows, "exponents": fit_exponents(rows)})
+
+
+def _volumes(options: argparse.Namespace) -> None:
+    if options.clock == "cpu":
+        raise SystemExit("volumes run in processes of their own, which have the wall clock alone; leave --clock out")
+    files = sorted(options.data.glob("*.nii*")) if options.data else []
+    if not files:
+        files = [options.output / "generated" / f"{'x'.join(map(str, options.size))}.nii.gz"]
+        write_volume(files[0], options.size)
+    rows = []
+    for file in files:
+        for classes in options.classes:
+            rows += measure_volumes(file, classes, options.arms, options.repeats, options.memory_gb, options.threads)
+    _keep(options, "volumes", {"rows": rows})
+
+
+def _keep(options: argparse.Namespace, name: str, results: dict[str, Any]) -> None:
+    how = {"threads": options.threads, "repeats": options.repeats, "clock": options.clock}
+    write_json(options.output / f"{name}.json", {**how, **results})
+
+
+def _write(options: argparse.Namespace) -> None:
+    for name, table in TABLES.items():
+        file = options.output / f"{name}.json"
+        if not file.is_file():
+            print(f"no {file}: its table stays as it is")
+            continue
+        results = json.loads(file.read_text(encoding="utf-8"))
+        write_marked(HERE / "README.md", name, table(results))
+        write_csv(HERE / "speed" / f"{name}.csv", results["rows"])
+        if name == "growth":
+            draw_growth(HERE / "speed" / "growth.png", results)
+        print(table(results))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    overhead = _command(commands, "overhead", _overhead)
+    overhead.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
+    overhead.add_argument("--budget", nargs="+", default=list(BUDGETS), choices=list(BUDGETS))
+    overhead.add_argument("--size2d", nargs=2, type=int, help="another size of the image")
+    overhead.add_argument("--size3d", nargs=3, type=int, help="another size of the volume")
+    growth = _command(commands, "growth", _growth)
+    growth.add_argument("--dims", nargs="+", type=int, default=list(DIMENSIONS), choices=list(DIMENSIONS))
+    growth.add_argument("--factors", nargs="+", type=int, default=[1, 2, 4, 8], help="powers of two")
+    volumes = _command(commands, "volumes", _volumes)
+    volumes.add_argument("--size", nargs=3, type=int, default=[256, 256, 256], help="of the generated volume")
+    volumes.add_argument("--classes", nargs="+", type=int, default=[2, 16, 105])
+    volumes.add_argument("--data", type=Path, help="folder of NIfTI volumes, in place of a generated one")
+    volumes.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="NAME")
+    volumes.add_argument("--memory-gb", type=float, default=16.0, help="most that an arm may take")
+    _command(commands, "write", _write)
+    return parser.parse_args()
+
+
+def _command(commands: Any, name: str, run: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name)
+    command.set_defaults(run=run)
+    command.add_argument("--output", type=Path, required=True, help="folder of the figures")
+    command.add_argument("--threads", type=int, default=1, help="CPU threads")
+    command.add_argument("--repeats", type=int, default=3, help="runs of each, after one that does not count")
+    command.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="seconds of the wall clock or the processor"
+    )
+    return command
+
+
+if __name__ == "__main__":
+    main()

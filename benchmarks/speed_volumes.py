@@ -1,0 +1,165 @@
+"""From file to file: a NIfTI volume in, a NIfTI label map out, ours beside MONAI's inferers with the usual post-processing.
+
+Usual is what bundles do: softmax, linear inverse of the spatial transforms, arg-max, ``SaveImaged``. Ours composes labels slab by slab, and
+brings those back by their nearest voxel.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.inferers import AvgMerger, PatchInferer, SlidingWindowInferer, SlidingWindowSplitter
+from monai.transforms import (
+    Activationsd,
+    AsDiscreted,
+    Compose,
+    EnsureChannelFirstd,
+    EnsureTyped,
+    Invertd,
+    LoadImaged,
+    NormalizeIntensityd,
+    Orientationd,
+    SaveImaged,
+    Spacingd,
+)
+from speed_networks import plain_unet
+from speed_scenes import blobs
+
+from monai_dis.cli.quiet import quiet_third_parties
+from monai_dis.engines.device import PeakMemory
+from monai_dis.inferers import Budget, IterativeInferer
+
+__all__ = ["ARMS", "measure_volumes", "write_volume"]
+
+ROI = (96, 96, 96)
+BATCH = 2
+SPACING = 1.25  # millimetres, of the prepared image; that of a generated file is 1
+STAGES = ("read", "prepare", "infer", "finish", "write")
+
+#: What makes the inferer of each arm.
+ARMS: Mapping[str, Callable[[], Any]] = {
+    "ours, 10 % of a full pass": lambda: IterativeInferer(
+        ROI, BATCH, 0.5, "gaussian", budget=Budget(operations=0.1), output="labels"
+    ),
+    "ours, every window": lambda: IterativeInferer(ROI, BATCH, 0.5, "gaussian", output="labels"),
+    "sliding window, overlap 0": lambda: SlidingWindowInferer(ROI, BATCH, 0.0, "gaussian"),
+    "sliding window, overlap 0.25": lambda: SlidingWindowInferer(ROI, BATCH, 0.25, "gaussian"),
+    "sliding window, overlap 0.5": lambda: SlidingWindowInferer(ROI, BATCH, 0.5, "gaussian"),
+    "sliding window, overlap 0.5, buffered": lambda: SlidingWindowInferer(ROI, BATCH, 0.5, "gaussian", buffer_steps=2),
+    "PatchInferer, overlap 0.5": lambda: PatchInferer(SlidingWindowSplitter(ROI, 0.5), AvgMerger, BATCH),
+}
+
+
+def write_volume(path: Path, size: Sequence[int]) -> None:
+    """Write a generated scene as a volume of 16 bits with voxels of 1 mm."""
+    scene = (1000 * blobs(size)[0, 0]).numpy().astype(np.int16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(scene, np.diag([-1.0, -1.0, 1.0, 1.0])), path)
+
+
+def measure_volumes(
+    image: Path, classes: int, arms: Sequence[str], repeats: int, memory_gb: float, threads: int
+) -> list[dict[str, Any]]:
+    """Every arm in a process of its own, whose resident memory is its own, one after the other.
+
+    Args:
+        image: NIfTI file.
+        classes: of the network.
+        arms: names in `ARMS`.
+        repeats: runs of each; medians count.
+        memory_gb: address space that an arm may take beyond what it has after its imports; one that needs more is said to.
+        threads: of the processor.
+    """
+    rows = []
+    for arm in arms:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+            row = pool.submit(_measure_arm, image, classes, arm, repeats, memory_gb, threads).result()
+        rows.append(row)
+        said = row.get("failed") or f"{sum(row['seconds'].values()):.1f} s, {row['peak_memory_bytes'] / 1e6:.0f} MB"
+        print(f"{classes} classes, {row['size']}, {arm}: {said}", flush=True)
+    return rows
+
+
+def _measure_arm(image: Path, classes: int, arm: str, repeats: int, memory_gb: float, threads: int) -> dict[str, Any]:
+    quiet_third_parties()
+    torch.set_num_threads(threads)
+    network, memory = plain_unet(3, classes), PeakMemory(torch.device("cpu"))
+    idle = _resident_bytes()
+    row: dict[str, Any] = {"arm": arm, "classes": classes, "size": list(nib.load(image).shape), "idle_bytes": idle}
+    runs: list[dict[str, float]] = []
+    memory.start()
+    with _limited(memory_gb), tempfile.TemporaryDirectory() as folder:
+        try:
+            for _ in range(repeats):
+                runs.append(_file_to_file(image, network, ARMS[arm](), classes, Path(folder)))
+        except (MemoryError, RuntimeError) as error:
+            # PyTorch says that memory ran out with a RuntimeError of its own words.
+            if not isinstance(error, MemoryError) and "memory" not in str(error):
+                raise
+            return {**row, "failed": f"needs more than {memory_gb:g} GB"}
+    seconds = {stage: float(np.median([run[stage] for run in runs])) for stage in STAGES}
+    return {**row, "seconds": seconds, "peak_memory_bytes": memory.bytes()}
+
+
+def _file_to_file(image: Path, network: Any, inferer: Any, classes: int, folder: Path) -> dict[str, float]:
+    """Seconds by stage of one volume."""
+    ours = isinstance(inferer, IterativeInferer)
+    preparing = Compose(
+        [
+            LoadImaged("image"),
+            EnsureChannelFirstd("image"),
+            Orientationd("image", axcodes="LPS", labels=None),
+            Spacingd("image", pixdim=(SPACING,) * 3, mode="bilinear"),
+            NormalizeIntensityd("image"),
+            EnsureTyped("image", dtype=torch.float32),
+        ]
+    )
+    back = Invertd("pred", preparing, "image", nearest_interp=ours, to_tensor=True)
+    steps = [back] if ours else [Activationsd("pred", softmax=True), back, AsDiscreted("pred", argmax=True)]
+    finishing = Compose(steps)
+    writing = SaveImaged("pred", output_dir=folder, output_dtype=np.uint8, separate_folder=False, print_log=False)
+    marks = [time.perf_counter()]
+    data = preparing({"image": str(image)}, end=2)
+    marks.append(time.perf_counter())
+    data = preparing(data, start=2)
+    marks.append(time.perf_counter())
+    with torch.no_grad():
+        answer = inferer(data["image"][None], network)
+    answer = answer if isinstance(answer, MetaTensor) else MetaTensor(answer)
+    data["pred"] = MetaTensor(answer.as_tensor()[0], meta=data["image"].meta)
+    del answer
+    marks.append(time.perf_counter())
+    data = finishing(data)
+    marks.append(time.perf_counter())
+    writing(data)
+    marks.append(time.perf_counter())
+    return {stage: b - a for stage, a, b in zip(STAGES, marks, marks[1:], strict=False)}
+
+
+def _resident_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextmanager
+def _limited(memory_gb: float) -> Iterator[None]:
+    """Let the process take so much more address space, so that what is too large fails here and not on the machine."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + int(memory_gb * 1e9), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
