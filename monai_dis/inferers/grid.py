@@ -322,7 +322,8 @@ def _weighted_sum(x: Tensor, axis: int, index: np.ndarray, weight: np.ndarray) -
     level = [bool((weight[:, tap] == weight[0, tap]).all()) for tap in range(index.shape[1])]
     for piece in _pieces(out.shape, range(out.ndim)):
         total, rows = out[piece], piece[axis]
-        source = x[(*piece[:axis], slice(None), *piece[axis + 1 :])]
+        line = (*piece[:axis], slice(None), *piece[axis + 1 :])
+        source = x[line]
         scratch: Tensor | None = None
         for tap in range(index.shape[1]):
             part = _take(source, axis, index[rows, tap], even[tap])
@@ -399,12 +400,13 @@ def _enlarge(x: Tensor, axis: int, factor: int, bounds: tuple[int, int], low: in
     out = x.new_empty((*x.shape[:axis], count, factor, *x.shape[axis + 1 :]))
     cut = [a for a in range(rows.ndim) if a != axis]
     for piece in _pieces(rows.shape, cut, _PIECE // factor):
-        source, made = rows[piece], out[(*piece[:axis], slice(None), slice(None), *piece[axis + 1 :])]
+        both = (*piece[:axis], slice(None), slice(None), *piece[axis + 1 :])
+        source, made = rows[piece], out[both]
         weighted: dict[float, Tensor] = {}
-        for phase, (row, lower, upper) in enumerate(phases):
-            for weight in (lower, upper):  # the same few weights come back, so each product is made once
+        for phase, (row, lower, higher) in enumerate(phases):
+            for weight in (lower, higher):  # the same few weights come back, so each product is made once
                 if weight not in weighted:
                     weighted[weight] = source * weight
-            near, far = weighted[lower].narrow(axis, row, count), weighted[upper].narrow(axis, row + 1, count)
+            near, far = weighted[lower].narrow(axis, row, count), weighted[higher].narrow(axis, row + 1, count)
             torch.add(near, far, out=made.select(axis + 1, phase))
     return out.flatten(axis, axis + 1).narrow(axis, start - first * factor, stop - start)
