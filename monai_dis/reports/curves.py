@@ -14,6 +14,8 @@ from monai_dis.reports.palette import hex_color, line_color
 __all__ = ["Curve", "draw_curves", "draw_panels"]
 
 _DASHES = ("-", "--", "-.", ":")
+# Colours come back where there are many curves; with these no two points look alike.
+_POINTS = ("D", "s", "^", "v", "X")
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _draw(axes: Any, curves: Sequence[Curve]) -> None:
             axes.plot(curve.x, curve.y, color=color, linestyle=_DASHES[number % len(_DASHES)], label=curve.label)
             continue
         line = "none" if curve.style == "points" else "-"
-        marker = "D" if curve.style == "points" else "o"
+        marker = _POINTS[number % len(_POINTS)] if curve.style == "points" else "o"
         axes.plot(curve.x, curve.y, color=color, linestyle=line, marker=marker, markersize=5, label=curve.label)
         # Every second curve has its notes below, so that those of neighbours stay legible.
         place = (4, 5) if number % 2 == 0 else (4, -11)
