@@ -11,6 +11,7 @@ Letters in shapes: ``B`` batch, ``C`` channels, ``*spatial`` one to three axes, 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
@@ -320,19 +321,16 @@ def _weighted_sum(x: Tensor, axis: int, index: np.ndarray, weight: np.ndarray) -
     out = x.new_empty((*x.shape[:axis], index.shape[0], *x.shape[axis + 1 :]))
     even = [_even_step(index[:, tap]) for tap in range(index.shape[1])]
     level = [bool((weight[:, tap] == weight[0, tap]).all()) for tap in range(index.shape[1])]
-    for piece in _pieces(out.shape, range(out.ndim)):
-        total, rows = out[piece], piece[axis]
+    for piece in _pieces(out.shape, range(out.ndim), _piece_size(x)):
+        rows = piece[axis]
         line = (*piece[:axis], slice(None), *piece[axis + 1 :])
-        source = x[line]
-        scratch: Tensor | None = None
+        total: Tensor | None = None
         for tap in range(index.shape[1]):
-            part = _take(source, axis, index[rows, tap], even[tap])
             w = float(weight[0, tap]) if level[tap] else _along(weight[rows, tap], axis, x)
-            if tap == 0:
-                torch.mul(part, w, out=total)
-            else:
-                scratch = torch.mul(part, w, out=scratch)
-                total.add_(scratch)
+            part = _take(x[line], axis, index[rows, tap], even[tap]) * w
+            total = part if total is None else total.add_(part)
+        assert total is not None
+        out[piece] = total
     return out
 
 
@@ -358,7 +356,12 @@ def _take(x: Tensor, axis: int, index: np.ndarray, step: int | None) -> Tensor:
     return x.index_select(axis, torch.as_tensor(index, device=x.device))
 
 
-def _pieces(shape: Sequence[int], order: Sequence[int], values: int = _PIECE) -> Iterator[tuple[slice, ...]]:
+def _piece_size(x: Tensor) -> int:
+    """Numbers in a piece; for a gradient, which is kept for each piece as a whole, all in one."""
+    return sys.maxsize if x.requires_grad and torch.is_grad_enabled() else _PIECE
+
+
+def _pieces(shape: Sequence[int], order: Sequence[int], values: int) -> Iterator[tuple[slice, ...]]:
     """Cut a tensor into pieces that stay in a processor's cache between the kernels that work on them.
 
     Args:
@@ -399,7 +402,7 @@ def _enlarge(x: Tensor, axis: int, factor: int, bounds: tuple[int, int], low: in
         phases.append((row, (2 * factor - upper) / (2.0 * factor), upper / (2.0 * factor)))
     out = x.new_empty((*x.shape[:axis], count, factor, *x.shape[axis + 1 :]))
     cut = [a for a in range(rows.ndim) if a != axis]
-    for piece in _pieces(rows.shape, cut, _PIECE // factor):
+    for piece in _pieces(rows.shape, cut, _piece_size(x) // factor):
         both = (*piece[:axis], slice(None), slice(None), *piece[axis + 1 :])
         source, made = rows[piece], out[both]
         weighted: dict[float, Tensor] = {}
@@ -408,5 +411,5 @@ def _enlarge(x: Tensor, axis: int, factor: int, bounds: tuple[int, int], low: in
                 if weight not in weighted:
                     weighted[weight] = source * weight
             near, far = weighted[lower].narrow(axis, row, count), weighted[higher].narrow(axis, row + 1, count)
-            torch.add(near, far, out=made.select(axis + 1, phase))
+            made.select(axis + 1, phase).copy_(near + far)
     return out.flatten(axis, axis + 1).narrow(axis, start - first * factor, stop - start)

@@ -222,3 +222,16 @@ def test_scale_from_spacing_keeps_axes_that_are_coarse_already() -> None:
 def test_what_does_not_fit_is_refused(call: object, words: str) -> None:
     with pytest.raises(LevelError, match=words):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("target", [(64, 48), (9, 7), (20, 30)], ids=["enlarged", "shrunk", "both"])
+def test_gradients_flow_through_resampling(target: tuple[int, int]) -> None:
+    x = torch.rand(1, 2, 16, 24, dtype=torch.float64, requires_grad=True)
+    resample(x, target).square().sum().backward()
+    got = x.grad
+    assert got is not None
+    with torch.no_grad():
+        step = torch.zeros_like(x)
+        step[0, 1, 5, 6] = 1e-6
+        change = resample(x + step, target).square().sum() - resample(x - step, target).square().sum()
+    assert float(got[0, 1, 5, 6]) == pytest.approx(float(change) / 2e-6, rel=1e-5)
