@@ -69,12 +69,12 @@ def figures_page(content: dict[str, Any]) -> str:
                       for key, curve in curves.items() if isinstance(curve, dict) and "0" in curve]  # fmt: skip
         parts.append(f"\nA click takes {row['seconds_per_click']} s on one thread, without reading and writing.\n")
     for name, row in content.get("learning", {}).items():
-        numbers = list(row["random"])
+        numbers = sorted(row["random"], key=int)
         cases = f"{row['val_cases']} validation cases, {row['seeds']} seeds"
         parts.append(f"Mean Dice against the number of labelled cases, {name} ({cases}):\n")
         parts.append("| | " + " | ".join(numbers) + " |\n|" + " --- |" * (len(numbers) + 1))
         parts += [
-            f"| {key} | " + " | ".join(f"{v['mean']} ± {v['sd']}" for v in row[key].values()) + " |"
+            f"| {key} | " + " | ".join(f"{row[key][n]['mean']} ± {row[key][n]['sd']}" for n in numbers) + " |"
             for key in ("expected gain", "random")
         ]
         parts.append("")
