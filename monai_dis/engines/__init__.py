@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from monai_dis.engines.stacking import fit_stack
     from monai_dis.engines.stage_files import export_weights
     from monai_dis.engines.stage_maps import with_maps, write_coarse, write_gain, write_refined
+    from monai_dis.engines.temperature import calibrate_temperature
     from monai_dis.engines.training_step import TrainingStep
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "TrainingStep",
     "assemble",
     "calibrate",
+    "calibrate_temperature",
     "export_weights",
     "fit_gain_curves",
     "fit_stack",
@@ -53,6 +55,7 @@ _HOMES = {
     "TrainingStep": "training_step",
     "assemble": "recipe",
     "calibrate": "calibration",
+    "calibrate_temperature": "temperature",
     "export_weights": "stage_files",
     "fit_gain_curves": "gain_curves",
     "fit_stack": "stacking",

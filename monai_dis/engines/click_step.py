@@ -25,7 +25,7 @@ _OUTSIDE = 0.25
 
 
 class ClickStep:
-    """What MONAI's ``SupervisedTrainer(iteration_update=...)`` runs for a `monai_dis.networks.ClickNet` of one class.
+    """What MONAI's ``SupervisedTrainer(iteration_update=...)`` runs for a `monai_dis.networks.ClickNet`, of one class or several.
 
     A reader clicks where most is wrong, sees what comes of it, and clicks again; so does this step. Each answer counts in the loss.
 
@@ -41,18 +41,18 @@ class ClickStep:
         self.most_clicks = most_clicks
 
     def __call__(self, engine: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Train on one batch; returns MONAI's output: image, label, pred (K, 1, *roi) and loss."""
+        """Train on one batch; returns MONAI's output: image, label, pred (K, C, *roi) and loss."""
         device = engine.state.device
         image, label, below, answer = (
             batch[key].to(device) for key in (Keys.IMAGE, Keys.LABEL, self.coarse_key, self.refined_key)
         )
-        if answer.shape[1] != 1:
-            raise NetworkError(f"clicks are trained for one class with a sigmoid, got {answer.shape[1]} channels.")
+        if label.shape[1] != 1:
+            raise NetworkError(f"clicks are trained on class indices in one channel, got {label.shape[1]} channels.")
         output: dict[str, Any] = {Keys.IMAGE: image, Keys.LABEL: label}
         engine.state.output = output
         engine.network.train()
         engine.optimizer.zero_grad(set_to_none=True)
-        guidance = torch.zeros((len(image), 2, *image.shape[2:]), device=device)
+        guidance = torch.zeros((len(image), max(2, answer.shape[1]), *image.shape[2:]), device=device)
         total = torch.zeros((), device=device)
         rounds = int(torch.randint(1, self.most_clicks + 1, ()).item())
         for _ in range(rounds):
@@ -77,14 +77,14 @@ def with_clicks(guidance: Tensor, answer: Tensor, label: Tensor) -> Tensor:
     """Add a click on the largest error of each window, where there is one.
 
     Args:
-        guidance: (K, 2, *roi): background, then foreground.
-        answer: (K, 1, *roi) logits.
-        label: (K, 1, *roi) of 0 and 1.
+        guidance: (K, G, *roi): a channel for the background and one for each class.
+        answer: (K, C, *roi) logits, one channel with a sigmoid or ``G`` with a softmax.
+        label: (K, 1, *roi) class indices.
     """
     added = guidance.clone()
     for window, place in enumerate(largest_error(answer, label)):
         if place is not None:
-            channel = int(label[window, 0][place] > 0.5)
+            channel = round(float(label[window, 0][place]))
             blob = gaussian([float(p) for p in place], label.shape[2:], SIGMA).to(guidance)
             added[window, channel] = torch.maximum(added[window, channel], blob)
     return added
@@ -94,21 +94,23 @@ def largest_error(answer: Tensor, label: Tensor) -> list[tuple[int, ...] | None]
     """The wrong voxel with most errors of its kind around it, nearer the middle of the window if in doubt.
 
     Args:
-        answer: (K, 1, *roi) logits.
-        label: (K, 1, *roi) of 0 and 1.
+        answer: (K, C, *roi) logits.
+        label: (K, 1, *roi) class indices.
 
     Returns:
         for each window the voxel, or None where nothing is wrong.
     """
-    found, truth = answer > 0, label > 0.5
+    truth = label.round().long()
+    found = (answer > 0).long() if answer.shape[1] == 1 else answer.argmax(dim=1, keepdim=True)
     roi = tuple(label.shape[2:])
     pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(roi)]
     middle = torch.full(roi, _OUTSIDE, device=label.device)
     middle[tuple(slice(n // 4, n - n // 4) for n in roi)] = 1.0
-    score = torch.zeros_like(label, dtype=torch.float32)
-    for wrong in (truth & ~found, found & ~truth):
-        kind = wrong.float()
-        score = torch.maximum(score, kind * pool(kind, _BOX, stride=1, padding=_BOX // 2) * middle)
+    score = torch.zeros(label.shape, dtype=torch.float32, device=label.device)
+    for kind in range(max(2, answer.shape[1])):  # what is there, and was not found
+        missed = ((truth == kind) & (found != kind)).float()
+        if bool(missed.any()):
+            score = torch.maximum(score, missed * pool(missed, _BOX, stride=1, padding=_BOX // 2) * middle)
     places: list[tuple[int, ...] | None] = []
     for window in score[:, 0]:
         best = int(window.argmax())

@@ -23,7 +23,7 @@ from monai_dis.inferers import IterativeInferer
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.score import probabilities
 
-__all__ = ["realised_gain", "with_maps", "write_coarse", "write_gain", "write_maps", "write_refined"]
+__all__ = ["class_shares", "realised_gain", "with_maps", "write_coarse", "write_gain", "write_maps", "write_refined"]
 
 
 def write_coarse(
@@ -114,8 +114,18 @@ def realised_gain(coarse: Tensor, refined: Tensor, label: Tensor, activation: st
     return torch.cat(gains)
 
 
+def class_shares(label: Tensor, classes: int, grid: Sequence[int]) -> Tensor:
+    """Share of every class in the cells of a grid, (classes, *grid), of class indices (1, *spatial)."""
+    return torch.cat([_area((label[0] == index).float()[None, None], grid)[0] for index in range(classes)])
+
+
 def write_gain(
-    gate: nn.Module, items: Iterable[Mapping[str, Any]], folder: str | Path, device: torch.device | str = "cpu"
+    gate: nn.Module,
+    items: Iterable[Mapping[str, Any]],
+    folder: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    activation: str = "sigmoid",
 ) -> None:
     """Write the gain of refinement, after the gate, as ``folder/<name>.npy``, ``(1, *grid0)`` float32 in [0, 1].
 
@@ -123,17 +133,18 @@ def write_gain(
 
     Args:
         gate: takes refined logits and those of the level below, both ``(1, C, *grid)``, and says what stands.
-        items: prepared items with ``refined`` ``(C, *grid)``, ``coarse`` ``(C, *grid0)``, ``label`` ``(C, *spatial)`` and ``name``;
-            read twice.
+        items: prepared items with ``refined`` ``(C, *grid)``, ``coarse`` ``(C, *grid0)``, ``label`` ``(1 or C, *spatial)``
+            and ``name``; read twice.
         folder: where the files go; made when missing.
         device: where the gate runs.
+        activation: ``"softmax"`` or ``"sigmoid"``.
     """
     gate.eval().to(device)
 
     def gain(item: Mapping[str, Any]) -> Tensor:
         coarse, refined = (torch.as_tensor(item[key]).float()[None].to(device) for key in ("coarse", "refined"))
         stands = gate(refined, resample(coarse, refined.shape[2:]))
-        return realised_gain(coarse[0], stands[0], torch.as_tensor(item["label"]).to(device))
+        return realised_gain(coarse[0], stands[0], torch.as_tensor(item["label"]).to(device), activation)
 
     total: Tensor | None = None
     with torch.no_grad():

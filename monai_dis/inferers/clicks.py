@@ -86,11 +86,12 @@ def with_click(
         raise ImageError(f"a click lies outside the image of {' x '.join(map(str, size))} voxels; place it inside.")
     pair = network if hasattr(network, "clicks") else getattr(network, "module", network)
     corrector = getattr(pair, "clicks", None)
-    scale = int(corrector.scale) if corrector is not None else 1
+    scale = tuple(corrector.scale) if corrector is not None else (1,) * len(size)
     grid = grid_size(size, scale)
     roi = tuple(corrector.roi_size) if corrector is not None else _plain_roi(settings, size)
     corner = click_corner(click.position, size, grid, roi)
-    fine_corner, fine_roi = tuple(c * scale for c in corner), tuple(r * scale for r in roi)
+    fine_corner = tuple(c * s for c, s in zip(corner, scale, strict=True))
+    fine_roi = tuple(r * s for r, s in zip(roi, scale, strict=True))
     last = len(mosaic.layers)
     with torch.no_grad():
         window = _read(resample(image, grid), corner, roi)

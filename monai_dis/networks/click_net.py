@@ -27,7 +27,7 @@ class ClickNet(nn.Module):
             layer need not be zero at first: the correction is multiplied by a gain that is.
         channels: number ``C`` of logit channels.
         roi_size: window size, in voxels of its grid.
-        scale: of the grid on which a click is answered; 1 is that of the image.
+        scale: of the grid on which a click is answered, one whole number or one per axis; 1 is that of the image.
         clip: the backbone sees logits clipped to ``-clip`` and ``clip`` and divided by ``clip``.
 
     Raises:
@@ -35,15 +35,24 @@ class ClickNet(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, channels: int, roi_size: Sequence[int], *, scale: int = 1, clip: float = 8.0
+        self,
+        backbone: nn.Module,
+        channels: int,
+        roi_size: Sequence[int],
+        *,
+        scale: int | Sequence[int] = 1,
+        clip: float = 8.0,
     ) -> None:
         super().__init__()
-        if channels < 1 or scale < 1 or int(scale) != scale:
-            raise NetworkError(f"channels and scale must be whole numbers of 1 or more, got {channels} and {scale}.")
+        scales = (scale,) * len(roi_size) if isinstance(scale, (int, float)) else tuple(scale)
+        if channels < 1 or len(scales) != len(roi_size) or any(s < 1 or int(s) != s for s in scales):
+            raise NetworkError(
+                f"channels and scale must be whole numbers of 1 or more, scale for each axis, got {channels} and {scale}."
+            )
         self.backbone = backbone
         self.channels = channels
         self.roi_size = tuple(int(r) for r in roi_size)
-        self.scale = int(scale)
+        self.scale = tuple(int(s) for s in scales)
         self.clip = check_clip(clip)
         self.gain = nn.Parameter(torch.full((1,), 0.1))
 

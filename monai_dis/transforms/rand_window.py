@@ -128,10 +128,11 @@ class RandWindowd(Randomizable, MapTransform):
     def _read_label(self, label: Tensor, matrix: np.ndarray, centre: np.ndarray, size: tuple[int, ...]) -> Tensor:
         if self.num_classes == 1:
             return (sample_affine(label, matrix, centre, size, "zeros") >= 0.5).float()
-        planes = torch.stack([(label[0] == c).float() for c in range(1, self.num_classes)])
+        planes = torch.stack([label[0] == c for c in range(1, self.num_classes)])
         read = sample_affine(planes, matrix, centre, size, "zeros")
         background = 1.0 - read.sum(0, keepdim=True)
-        return torch.cat([background, read]).argmax(0, keepdim=True).float()
+        # the same as argmax, and several times as fast on a CPU
+        return torch.cat([background, read]).max(0, keepdim=True).indices.float()
 
     def _per_axis(self, value: float | Sequence[float]) -> np.ndarray:
         return np.broadcast_to(np.asarray(value, dtype=float), self.full_size.shape)

@@ -10,7 +10,7 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from torch import nn
 
-from monai_dis.engines.stage_maps import realised_gain, with_maps, write_coarse, write_gain, write_refined
+from monai_dis.engines.stage_maps import class_shares, realised_gain, with_maps, write_coarse, write_gain, write_refined
 from monai_dis.errors import DataError
 from monai_dis.networks import GatedRefiner, VoxelGate
 
@@ -78,6 +78,20 @@ def test_the_gain_of_a_small_class_counts_as_much(tmp_path: Path) -> None:
     # A gate that lets the refined answer stand passes on a share of 0.95 of it in logits, and all of its sign.
     assert float(gain[0, :2].sum()) == pytest.approx(float(gain[0, 3, 3]), rel=1e-5)
     assert float(gain[0, 2].abs().sum()) == 0.0
+
+
+def test_classes_that_exclude_each_other(tmp_path: Path) -> None:
+    """A row taken for background becomes the second class: both classes gain there, and nothing elsewhere."""
+    label = torch.zeros(1, 4, 4)
+    label[0, 1] = 2
+    coarse, refined = torch.full((3, 4, 4), -SURE), torch.full((3, 4, 4), -SURE)
+    coarse[0] = SURE
+    refined[0], refined[0, 1], refined[2, 1] = SURE, -SURE, SURE
+    item = {"coarse": coarse, "refined": refined, "label": label, "name": "one"}
+    write_gain(GatedRefiner(nn.Identity(), VoxelGate(3), conditioned=False), [item], tmp_path, activation="softmax")
+    gain = torch.as_tensor(np.load(tmp_path / "one.npy"))
+    assert gain[0].sum(1).tolist() == pytest.approx([0, 4, 0, 0], abs=1e-5)  # a gain of 1 in each cell
+    assert class_shares(label, 3, (2, 1)).flatten().tolist() == [0.5, 1.0, 0.0, 0.0, 0.5, 0.0]
 
 
 def test_there_must_be_something_to_measure(tmp_path: Path) -> None:

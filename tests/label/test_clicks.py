@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.losses import DiceCELoss
 from torch import nn
 
-from monai_dis.engines.click_step import ClickStep, largest_error
-from monai_dis.errors import ImageError
+from monai_dis.engines.click_step import ClickStep, largest_error, with_clicks
+from monai_dis.errors import ImageError, NetworkError
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.inferers.clicks import Click, click_corner, draw_guidance, mosaic_of_labels, with_click
 from monai_dis.networks import ClickNet, TwoStageNet
@@ -129,25 +130,59 @@ def test_the_simulated_reader_clicks_where_most_is_wrong() -> None:
     assert places[0] is not None and all(6 <= p <= 8 for p in places[0]) and places[1] is None
 
 
-def test_the_step_teaches_a_network_to_follow_clicks() -> None:
+def test_of_several_classes_each_is_clicked_where_it_was_not_found() -> None:
+    label, answer = torch.zeros(1, 1, 16, 16), torch.zeros(1, 3, 16, 16)
+    answer[:, 0] = 1.0
+    label[0, 0, 5:10, 5:10] = 2  # taken for background
+    label[0, 0, 0, 0] = 1
+    guidance = with_clicks(torch.zeros(1, 3, 16, 16), answer, label)
+    assert guidance.flatten(2).amax(2).tolist() == [[0.0, 0.0, 1.0]]
+    answer[0, 2, 5:10, 5:10] = 2.0  # now it is found, and one voxel is left
+    assert largest_error(answer, label) == [(0, 0)]
+
+
+@pytest.mark.parametrize("scale", [2, (2, 1)])
+def test_a_grid_of_clicks_may_be_shrunk_along_some_axes_only(scale: int | tuple[int, int]) -> None:
+    network = pair(2, ClickNet(Fill(), 1, (8, 8), scale=scale))
+    image, inferer = torch.zeros(1, 1, 32, 32), IterativeInferer(roi_size=8, coarse_scale=4)
+    mosaic = inferer.run(image, network).mosaic
+    mosaic, _, roi = with_click(mosaic, image, network, [Click((16.0, 16.0), 1)], inferer.settings)
+    assert roi == ((16, 16) if scale == 2 else (16, 8)) and bool(mosaic.compose()[0, 0, 16, 16] > 0)
+
+
+@pytest.mark.parametrize("scale", [0, (2, 1, 1), (1.5, 1)])
+def test_a_scale_that_does_not_fit_is_refused(scale: object) -> None:
+    with pytest.raises(NetworkError, match="whole numbers"):
+        ClickNet(Fill(), 1, (8, 8), scale=scale)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_step_teaches_a_network_to_follow_clicks(classes: int) -> None:
     from types import SimpleNamespace
 
     torch.manual_seed(1)
+    guidance = max(2, classes)
     network = ClickNet(
-        nn.Sequential(nn.Conv2d(5, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 1, 5, padding=2)), 1, (16, 16)
+        nn.Sequential(
+            nn.Conv2d(1 + 2 * classes + guidance, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, classes, 5, padding=2)
+        ),
+        classes,
+        (16, 16),
     )
+    several = DiceCELoss(softmax=True, to_onehot_y=True, lambda_dice=0.0)
     engine = SimpleNamespace(
         state=SimpleNamespace(device="cpu", output=None),
         network=network,
         optimizer=torch.optim.Adam(network.parameters(), 0.02),
-        loss_function=nn.BCEWithLogitsLoss(),
+        loss_function=nn.BCEWithLogitsLoss() if classes == 1 else several,
         fire_event=lambda event: None,
     )
     step, losses = ClickStep(), []
     for _ in range(30):
         label = torch.zeros(4, 1, 16, 16)
-        label[:, :, 4:12, 4:12] = 1
-        zeros = torch.full((4, 1, 16, 16), -2.0)
+        label[:, :, 4:12, 4:12] = classes // 2 + 1 if classes > 1 else 1
+        zeros = torch.full((4, classes, 16, 16), -2.0)
+        zeros[:, : classes - 1] += 2.0 * torch.arange(classes - 1, 0, -1).reshape(1, -1, 1, 1)
         batch = {"image": torch.rand(4, 1, 16, 16), "label": label, "coarse": zeros, "refined": zeros}
         losses.append(float(step(engine, batch)["loss"]))
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
