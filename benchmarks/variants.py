@@ -5,8 +5,9 @@
 
 WORK is the folder in which the recipe's coarse stages were trained. ``measure`` trains each variant's refine network without fold 0
 for the same number of steps, fewer than the recipe's, and segments the cases of fold 0 with it and with the coarse network that did not
-see them: validation cases are not touched, since what wins is kept. What is there already is left. ``write`` makes
-``docs/variants.json`` and the table of ``docs/README.md``.
+see them: validation cases are not touched, since what wins is kept. Gate and scorer are the recipe's own, which learned from answers for
+all training cases, those of fold 0 too. What is there already is left. ``write`` makes ``docs/variants.json`` and the table of
+``docs/README.md``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.metrics.segmentation import segmentation_metrics
 from monai_dis.networks import TwoStageNet
 
-EPOCHS = 10
+EPOCHS = 6
 FOLD = 0
 SHARE = 0.05  # of the sliding window at overlap 0.5
 MEASURES = ("dice", "hd95", "surface_dice")
@@ -49,12 +50,18 @@ class Variant:
         conditioning: of the pair.
         inference: overrides of the inferer.
         flips: whether the coarse answer is a mean over flips.
+        calibrated: whether the refine network and the scores see calibrated coarse answers.
+        scale: of the coarse level, whose networks are then trained here; None for the recipe's.
+        extra: parts of the bundle's pair that are added, ``"gate"`` and ``"scorer"``.
     """
 
     stages: tuple[Mapping[str, Any], ...] = ({},)
     conditioning: str = "logits"
     inference: Mapping[str, Any] = field(default_factory=dict)
     flips: bool = False
+    calibrated: bool = True
+    scale: int | None = None
+    extra: tuple[str, ...] = ()
 
 
 def _window(**changes: Any) -> dict[str, Any]:
@@ -65,14 +72,17 @@ def _variants(parser: ConfigParser) -> dict[str, Variant]:
     """Each by what it does otherwise than the recipe, whose configs they start from."""
     backbone = parser["network_def"]["backbone"]
     roi = parser["window"][1]["roi_size"]
-    channels = parser["network_def"]["channels"]
+    channels = parser.get_parsed_content("network_def#channels")
     alone = {**backbone, "in_channels": backbone["in_channels"] - channels, "out_channels": channels}
     step = {key: value for key, value in parser["step"].items() if key != "coarse_key"}
-    scales = list(dict.fromkeys(map(str, parser["window"][1]["scales"])))
-    each = tuple({**_window(scales=[json.loads(scale)])} for scale in scales)
-    smaller, larger = [n * 2 // 3 for n in roi], [n * 4 // 3 for n in roi]
+    half, full = parser.get_parsed_content("half"), 1
+    smaller, larger = [max(8, n - 8) for n in roi], [n + 16 for n in roi]
+    halo = 8
     return {
-        "the recipe": Variant(),
+        "the recipe, without gate and scorer": Variant(),
+        "with the learned gate": Variant(extra=("gate",)),
+        "with the learned score": Variant(extra=("scorer",)),
+        "with both": Variant(extra=("gate", "scorer")),
         "refine network without the coarse answer": Variant(
             ({"network_def": alone, "step": step},), conditioning="none"
         ),
@@ -86,17 +96,25 @@ def _variants(parser: ConfigParser) -> dict[str, Variant]:
                 },
             )
         ),
-        "coarse answers of a network that saw the cases": Variant(({"oof_dir": "seen"},)),
+        "coarse answers of a network that saw the cases": Variant(({"calibrated_dir": "seen"},)),
+        "coarse answers as the network gives them": Variant(({"calibrated_dir": "raw"},), calibrated=False),
+        "coarse pass at half the density": Variant(({"calibrated_dir": "sparser"},), scale=2, calibrated=False),
         "windows anywhere": Variant((_window(shares=[0.0, 0.0]),)),
         "windows where the coarse answer is uncertain, alone": Variant((_window(shares=[1.0, 0.0]),)),
-        "cross-entropy alone": Variant(({"loss#loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}},)),
+        "windows at the level's resolution alone": Variant((_window(scales=[half]),)),
+        "a level at full resolution too": Variant(inference={"levels": [full]}),
+        "a level at full resolution too, with a network of its own": Variant(
+            (_window(scales=[half]), _window(scales=[full])), inference={"levels": [full]}
+        ),
+        "cross-entropy alone": Variant(({"loss#loss#lambda_dice": 0.0},)),
         "batch normalisation": Variant(({"network_def#backbone#norm": "BATCH"},)),
-        f"windows of {smaller[0]}": Variant((_window(roi_size=smaller),), inference={"roi_size": smaller}),
-        f"windows of {larger[0]}": Variant((_window(roi_size=larger),), inference={"roi_size": larger}),
-        "a refine network for each level": Variant(each[::-1] if scales[0] == "1" else each),
+        f"windows of {_times(smaller)}": Variant((_window(roi_size=smaller),), inference={"roi_size": smaller}),
+        f"windows of {_times(larger)}": Variant((_window(roi_size=larger),), inference={"roi_size": larger}),
+        f"a halo of {halo} around the windows": Variant(
+            (_window(roi_size=[n + 2 * halo for n in roi]),), inference={"halo": halo}
+        ),
         "replaced instead of blended": Variant(inference={"merge": "replace"}),
         "the more certain answer stands": Variant(inference={"merge": "entropy"}),
-        "mean of both answers": Variant(inference={"merge": "average"}),
         "no overlap of windows": Variant(inference={"overlap": 0.0}),
         "overlap of a half": Variant(inference={"overlap": 0.5}),
         "windows by rank alone": Variant(inference={"selection": "ranked"}),
@@ -104,92 +122,157 @@ def _variants(parser: ConfigParser) -> dict[str, Variant]:
     }
 
 
+def _times(size: list[int]) -> str:
+    return " x ".join(map(str, size))
+
+
 def _measure(options: argparse.Namespace) -> None:
     quiet_third_parties()
     torch.set_num_threads(options.threads)
     folder = find_bundle(options.bundle)
-    files = [str(folder / "configs" / name) for name in ("stage.yaml", "refine.yaml")]
-    common = {"bundle_root": str(folder), "data_dir": str(options.data), "fold": FOLD}
-    parser = ConfigParser()
-    parser.read_config(files)
-    parser.update(common | {"work_dir": str(options.work)})
+    common = {"bundle_root": str(folder), "data_dir": str(options.data), "work_dir": str(options.work), "fold": FOLD}
+    parser = _stage(options, "refine", common)
     for name, variant in _variants(parser).items():
         target = options.output / f"{name}.json"
         if target.is_file() or options.only not in (None, name):
             continue
-        refine = [_trained(dict(overrides), files, common, options) for overrides in variant.stages]
-        figures = _judge(variant, refine, parser, options)
+        refine = [_trained(dict(overrides), common, options) for overrides in variant.stages]
+        figures = _judge(variant, refine, parser, common, options)
         write_json(target, {"name": name, **figures})
         print(f"{name}: {figures}", flush=True)
 
 
-def _trained(
-    overrides: dict[str, Any], files: list[str], common: dict[str, Any], options: argparse.Namespace
-) -> nn.Module:
+def _stage(options: argparse.Namespace, name: str, changes: Mapping[str, Any]) -> ConfigParser:
+    configs = find_bundle(options.bundle) / "configs"
+    parser = ConfigParser()
+    parser.read_config([str(configs / f"{file}.yaml") for file in ("stage", name)])
+    parser.update(dict(changes))
+    return parser
+
+
+def _trained(overrides: dict[str, Any], common: dict[str, Any], options: argparse.Namespace) -> nn.Module:
     """The refine network of a variant; what was trained for another variant serves again."""
-    if overrides.get("oof_dir") == "seen":
-        overrides["oof_dir"] = str(_seen(common, options))
+    answers = {"seen": _seen, "raw": lambda *_: options.work / "coarse_out_of_fold", "sparser": _sparser}
+    if "calibrated_dir" in overrides:
+        overrides["calibrated_dir"] = str(answers[overrides["calibrated_dir"]](common, options))
     key = json.dumps(overrides, sort_keys=True)
     index = options.output / "trained.json"
     known: dict[str, int] = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
     number = known.setdefault(key, len(known))
     write_json(index, known)
-    name = f"variant_{number}"
-    weights = options.output / "work" / f"{name}.pt"
-    settings = common | {"oof_dir": str(options.work / "coarse_out_of_fold")} | overrides
+    stage = f"variant_{number}"
+    weights = options.output / "work" / f"{stage}.pt"
+    settings = common | {"calibrated_dir": str(options.work / "calibrated_out_of_fold")} | overrides
+    settings |= {"work_dir": str(options.output / "work"), "stage_name": stage, "epochs": options.epochs}
     if not weights.is_file():
-        run_bundle(
-            config_file=files,
-            work_dir=str(options.output / "work"),
-            stage_name=name,
-            epochs=options.epochs,
-            run=[
-                "$monai.utils.set_determinism(@seed)",
-                "$@trainer.run()",
-                "$dis_engines.export_weights(@ema.ema_model, @stage_dir + '.pt')",
-            ],
-            **settings,
-        )
-    parser = ConfigParser()
-    parser.read_config(files)
-    parser.update(settings)
-    network: nn.Module = load_weights(parser.get_parsed_content("network_def"), weights)
+        _run_stage(options, "refine", settings)
+    network: nn.Module = load_weights(_stage(options, "refine", settings).get_parsed_content("network_def"), weights)
     return network
 
 
+def _run_stage(options: argparse.Namespace, name: str, settings: Mapping[str, Any], *more: str) -> None:
+    """Train a stage without what it leaves for others."""
+    configs = find_bundle(options.bundle) / "configs"
+    run_bundle(
+        config_file=[str(configs / f"{file}.yaml") for file in ("stage", name)],
+        run=[
+            "$monai.utils.set_determinism(@seed)",
+            "$@trainer.run()",
+            "$dis_engines.export_weights(@ema.ema_model, @stage_dir + '.pt')",
+            *more,
+        ],
+        **settings,
+    )
+
+
 def _seen(common: dict[str, Any], options: argparse.Namespace) -> Path:
-    """Coarse answers of the network that was trained on all cases."""
+    """Coarse answers, calibrated, of the network that was trained on all cases."""
     folder: Path = options.output / "work" / "coarse_seen"
     if not folder.is_dir():
-        parser = _coarse_stage(options)
-        parser.update(common | {"work_dir": str(options.work), "held_out_list": "$@cases.datalist('train')"})
-        network = load_weights(parser.get_parsed_content("network_def"), options.work / "coarse.pt")
+        parser = _stage(options, "coarse", common | {"held_out_list": "$@cases.datalist('train')"})
+        network = _calibrated(
+            load_weights(parser.get_parsed_content("network_def"), options.work / "coarse.pt"), options
+        )
         write_coarse(network, parser.get_parsed_content("coarse_items"), folder)
     return folder
 
 
+def _sparser(common: dict[str, Any], options: argparse.Namespace) -> Path:
+    """Coarse answers at half the density, of networks that are trained like the recipe's, each without a fold."""
+    work: Path = options.output / "work_sparser"
+    for fold in range(_stage(options, "coarse", common).get_parsed_content("folds")):
+        if not (work / f"coarse_fold{fold}.pt").is_file():
+            settings = common | {"work_dir": str(work), "fold": fold, "coarse_scale": _sparser_scale(options)}
+            _run_stage(
+                options, "coarse", settings,
+                "$dis_engines.write_coarse(@ema.ema_model, @coarse_items, @oof_dir, @device)",
+            )  # fmt: skip
+    return work / "coarse_out_of_fold"
+
+
+def _sparser_scale(options: argparse.Namespace) -> Any:
+    scale = _stage(options, "coarse", {}).get_parsed_content("coarse_scale")
+    return 2 * scale if isinstance(scale, int) else [2 * s if s > 1 else 1 for s in scale]
+
+
+def _calibrated(network: nn.Module, options: argparse.Namespace) -> nn.Module:
+    """The coarse network as the bundle has it."""
+    whole = ConfigParser()
+    whole.read_config(str(find_bundle(options.bundle) / "configs" / "inference.yaml"))
+    coarse = whole.get_parsed_content("network_def#coarse")
+    coarse.load_state_dict(torch.load(options.work / "calibration.pt", weights_only=True), strict=False)
+    coarse.network = network
+    return coarse.eval()
+
+
 def _judge(
-    variant: Variant, refine: list[nn.Module], stage: ConfigParser, options: argparse.Namespace
+    variant: Variant,
+    refine: list[nn.Module],
+    stage: ConfigParser,
+    common: Mapping[str, Any],
+    options: argparse.Namespace,
 ) -> dict[str, float]:
+    work = options.work if variant.scale is None else options.output / "work_sparser"
     coarse: nn.Module = load_weights(
-        _coarse_stage(options).get_parsed_content("network_def"), options.work / f"coarse_fold{FOLD}.pt"
+        _stage(options, "coarse", common).get_parsed_content("network_def"), work / f"coarse_fold{FOLD}.pt"
     )
+    if variant.calibrated:
+        coarse = _calibrated(coarse, options)
+    whole = ConfigParser()
+    whole.read_config(str(find_bundle(options.bundle) / "configs" / "inference.yaml"))
+    if "gate" in variant.extra:
+        gated = whole.get_parsed_content("network_def#refine")
+        gated.load_state_dict(torch.load(options.work / "gate.pt", weights_only=True), strict=False)
+        gated.refine = refine[0]
+        refine = [gated.eval()]
+    scorer = None
+    if "scorer" in variant.extra:
+        scorer = load_weights(whole.get_parsed_content("network_def#scorer"), options.work / "scorer.pt")
     network = TwoStageNet(
         FlipAverage(coarse) if variant.flips else coarse,
         refine[0] if len(refine) == 1 else refine,
         variant.conditioning,
+        scorer,
     ).eval()
-    shipped = ConfigParser()
-    shipped.read_config(str(find_bundle(options.bundle) / "configs" / "inference.yaml"))
-    settings = {key: value for key, value in shipped["inferer"].items() if key not in ("_target_", "budget")}
-    # without a scorer: what is compared is the refine stage
-    settings["levels"] = [
-        {key: value for key, value in level.items() if key != "score"} for level in settings["levels"]
-    ]
-    inferer = IterativeInferer(**settings | dict(variant.inference))
+    settings = {key: value for key, value in whole["inferer"].items() if key not in ("_target_", "budget")}
+    changes = dict(variant.inference)
+    dense, sparse = ({k: level[k] for k in ("scale", "roi_size") if k in level} for level in settings["levels"])
+    if variant.scale is not None:
+        dense["scale"] = _sparser_scale(options)
+        # the same field of view
+        dense["roi_size"] = [
+            n * int(a) // int(b)
+            for n, a, b in zip(
+                dense["roi_size"], _each(settings["levels"][0]["scale"]), _each(dense["scale"]), strict=True
+            )
+        ]
+    finer = [{"scale": scale} for scale in changes.pop("levels", [])]
+    halo, score = changes.pop("halo", 0), "gain" if scorer is not None else "entropy"
+    settings["levels"] = [dense, *[{**level, "halo": halo, "score": score} for level in (sparse, *finer)]]
+    inferer = IterativeInferer(**settings | changes)
     budgets = {"coarse": Budget(windows=0), "share": Budget(sliding_window=SHARE), "everywhere": Budget.everywhere()}
     rows: dict[str, list[dict[str, float]]] = {key: [] for key in budgets}
-    classes = int(stage["network_def"]["channels"])
+    channels = int(stage.get_parsed_content("network_def#channels"))
     items = stage.get_parsed_content("held_out_list")
     prepare = stage.get_parsed_content("prepare", instantiate=True)
     for case in items:
@@ -200,7 +283,7 @@ def _judge(
         for key, budget in budgets.items():
             labels = inferer.with_budget(budget).run(image, network).labels()[0]
             rows[key].append(
-                segmentation_metrics(labels, torch.as_tensor(item["label"]), max(2, classes), spacing=stage["spacing"])
+                segmentation_metrics(labels, torch.as_tensor(item["label"]), max(2, channels), spacing=stage["spacing"])
             )
     return {
         f"{measure}_{key}": statistics.fmean(row[measure] for row in own)
@@ -209,11 +292,8 @@ def _judge(
     } | {"cases": len(items), "epochs": options.epochs}
 
 
-def _coarse_stage(options: argparse.Namespace) -> ConfigParser:
-    configs = find_bundle(options.bundle) / "configs"
-    parser = ConfigParser()
-    parser.read_config([str(configs / name) for name in ("stage.yaml", "coarse.yaml")])
-    return parser
+def _each(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value] * 3
 
 
 def _write(options: argparse.Namespace) -> None:
@@ -221,11 +301,9 @@ def _write(options: argparse.Namespace) -> None:
         json.loads(file.read_text(encoding="utf-8")) for file in options.output.glob("*.json") if file.stem != "trained"
     ]
     by_name = {figures["name"]: figures for figures in found}
-    configs = find_bundle(options.bundle) / "configs"
-    parser = ConfigParser()
-    parser.read_config([str(configs / name) for name in ("stage.yaml", "refine.yaml")])
+    parser = _stage(options, "refine", {"bundle_root": str(find_bundle(options.bundle))})
     rows = [by_name[name] for name in _variants(parser) if name in by_name]
-    docs = configs.parent / "docs"
+    docs = find_bundle(options.bundle) / "docs"
     write_json(docs / "variants.json", {"share_of_sliding_window": SHARE, "fold": FOLD, "variants": rows})
     table = _table(rows)
     write_marked(docs / "README.md", "variants", table)

@@ -36,8 +36,8 @@ from monailabel.tasks.infer.basic_infer import BasicInferTask  # noqa: E402
 from monailabel.tasks.train.basic_train import BasicTrainTask  # noqa: E402
 from monailabel.utils.async_tasks.utils import processes  # noqa: E402
 
+from monai_dis.data.image_files import image_suffix  # noqa: E402
 from monai_dis.data.images import read_image  # noqa: E402
-from monai_dis.dicom.label_files import write_nifti  # noqa: E402
 from monai_dis.engines.modes import MODES  # noqa: E402
 from monai_dis.errors import DisError  # noqa: E402
 from monai_dis.label.desk import (  # noqa: E402
@@ -47,9 +47,15 @@ from monai_dis.label.desk import (  # noqa: E402
     strip_paths,
     wanted_output,
 )
-from monai_dis.label.dicom_source import series_as_nifti, series_image, write_series_seg  # noqa: E402
+from monai_dis.label.dicom_source import (  # noqa: E402
+    PHOTOGRAPH_SUFFIX,
+    VOLUME_SUFFIX,
+    series_image,
+    write_series_file,
+    write_series_seg,
+)
 from monai_dis.label.endpoints import Desk  # noqa: E402
-from monai_dis.label.files import affine_lps, answer_suffix, segment_entries, write_answer  # noqa: E402
+from monai_dis.label.files import answer_suffix, segment_entries, write_answer  # noqa: E402
 from monai_dis.label.guard import install  # noqa: E402
 from monai_dis.label.look import look_classes  # noqa: E402
 from monai_dis.label.model import LabelModel  # noqa: E402
@@ -199,7 +205,7 @@ class DisInfer(BasicInferTask):
         uploaded = str(request.get("label") or "")
         label = Path(uploaded) if uploaded.startswith(tempfile.gettempdir() + os.sep) else None
         known = read_infer(_params(request, label is not None), self.model.classes)
-        series = path if path.is_dir() else path.parent / path.name.removesuffix(".nii.gz")
+        series = path if path.is_dir() else path.parent / path.name.removesuffix(image_suffix(path))
         image = series_image(path) if path.is_dir() else None
         answer = self.model.infer(path, known, image=image, label=label, look=self.look)
         suffix = answer_suffix(".seg.dcm" if wanted_output.get() == "dicom_seg" else known.extension, path)
@@ -389,21 +395,21 @@ class DicomDatastore(DICOMWebDatastore):
             shutil.rmtree(partial, ignore_errors=True)
             dicom_web_download_series(None, image_id, str(partial), self._client, self._fetch_by_frame)
             partial.rename(folder)
-        file = folder.with_name(folder.name + ".nii.gz")
-        if not file.exists():
-            with tempfile.TemporaryDirectory() as made:
-                new = Path(made) / file.name
-                series_as_nifti(folder, new)
-                LocalDatastore.add_image(self, image_id, str(new), {"SeriesInstanceUID": image_id})
-        return str(file)
+        for file in (folder.with_name(folder.name + suffix) for suffix in (VOLUME_SUFFIX, PHOTOGRAPH_SUFFIX)):
+            if file.exists():
+                return str(file)
+        with tempfile.TemporaryDirectory() as made:
+            new = write_series_file(folder, Path(made), image_id)
+            LocalDatastore.add_image(self, image_id, str(new), {"SeriesInstanceUID": image_id})
+        return str(folder.with_name(new.name))
 
     def save_label(self, image_id, label_filename, label_tag, label_info, label_id=""):
         image = Path(self.get_image_uri(image_id))
         folder = image.with_name(image_id)
         with tempfile.TemporaryDirectory() as made:
             labels = _voxels(Path(label_filename), image)
-            file = Path(made) / f"{image_id}.nii.gz"
-            write_nifti(labels, affine_lps(read_image(image)), file)
+            file = Path(made) / image.name
+            write_answer(labels, read_image(image), file, {})
             if label_tag == "final":
                 seg = Path(made) / "label.dcm"
                 segments = _reader_segments(label_info.get("label_info"), labels, self.app)
@@ -417,7 +423,7 @@ class DicomDatastore(DICOMWebDatastore):
 def _voxels(label, image):
     """Class indices of a label file on the voxels of its image."""
     values = read_image(label, expected_channels=1)
-    if values.shape != read_image(image).shape:
+    if values.shape[1:] != read_image(image).shape[1:]:
         raise RequestError("the label has another size than the image; save it on the image's own voxels.")
     return np.rint(values.as_tensor().numpy()[0]).astype(np.uint8)
 

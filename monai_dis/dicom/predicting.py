@@ -18,7 +18,7 @@ from monai_dis.dicom.straighten import Straightening, bend_back, plan_straighten
 from monai_dis.engines.prediction import Prediction, Predictor
 from monai_dis.engines.window_outlines import Box
 
-__all__ = ["VOLUME_NAME", "VolumeAnswer", "as_image", "predict_volume"]
+__all__ = ["VOLUME_NAME", "VolumeAnswer", "as_image", "as_photograph", "predict_volume"]
 
 #: What a volume is called where a file would be named.
 VOLUME_NAME = Path("the DICOM volume")
@@ -85,16 +85,15 @@ def _slices(loaded: LoadedStudy, predictor: Predictor) -> VolumeAnswer:
     photograph, coloured = loaded.plan.photograph, predictor.expected.channels == _COLOURS
     if coloured and not photograph:
         values = _display_values(values)
-    # A slice lies in its own plane: of a sagittal one, the first two patient axes would be a single line.
-    plane = np.diag([*np.linalg.norm(loaded.plan.affine_lps[:3, :2], axis=0), 1.0, 1.0])
+    plane = _plane(loaded.plan.affine_lps)
     labels, refined, uncertain, figures = [], [], [], []
     kept: Prediction | None = None
     for index in range(loaded.plan.shape[2]):
-        image = as_image(values[0, :, :, index] if photograph else values[:, :, index], plane)
         if photograph:
-            colours = torch.as_tensor(np.ascontiguousarray(values[..., index]))
-            image = MetaTensor(colours, affine=image.affine, meta=image.meta)
-        elif coloured:
+            image = as_photograph(values, loaded.plan.affine_lps)
+        else:
+            image = as_image(values[:, :, index], plane)
+        if coloured and not photograph:
             image = MetaTensor(image.as_tensor().expand(_COLOURS, -1, -1).clone(), affine=image.affine, meta=image.meta)
         each = predictor(VOLUME_NAME, image)
         labels.append(each.labels.numpy())
@@ -171,6 +170,25 @@ def as_image(values: npt.NDArray[np.float32], affine_lps: Vector) -> MetaTensor:
         "space": "RAS",
     }
     return MetaTensor(torch.as_tensor(np.ascontiguousarray(values))[None], affine=affine, meta=meta)
+
+
+def as_photograph(values: npt.NDArray[np.float32], affine_lps: Vector) -> MetaTensor:
+    """A photograph as MONAI's readers give a picture.
+
+    Args:
+        values: (3, columns, rows, 1), as `monai_dis.dicom.photographs.read_photograph` gives them.
+        affine_lps: (4, 4), of which the size of a pixel is taken.
+
+    Returns:
+        (3, columns, rows).
+    """
+    plane = as_image(values[0, :, :, 0], _plane(affine_lps))
+    return MetaTensor(torch.as_tensor(np.ascontiguousarray(values[..., 0])), affine=plane.affine, meta=plane.meta)
+
+
+def _plane(affine_lps: Vector) -> Vector:
+    """A slice lies in its own plane: of a sagittal one, the first two patient axes would be a single line."""
+    return np.diag([*np.linalg.norm(affine_lps[:3, :2], axis=0), 1.0, 1.0])
 
 
 def _labels(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""A DICOM series at the reading desk: read strictly, as a file for viewers, and with its answer as SEG on its own planes."""
+"""A DICOM series or photograph at the reading desk: read strictly, as a file for viewers, and with its answer as SEG on its own planes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from monai.data.meta_tensor import MetaTensor
+from PIL import Image
 
 from monai_dis.bundle.dicom_metadata import DicomEntry, SegmentEntry
 from monai_dis.data.atomic import atomic_path
@@ -18,41 +19,60 @@ from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.label_files import write_nifti
 from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.loaded_study import LoadedStudy, load_study, volume_of
-from monai_dis.dicom.predicting import as_image
+from monai_dis.dicom.predicting import as_image, as_photograph
 from monai_dis.dicom.seg import make_seg
 from monai_dis.dicom.source_images import read_first_header
 from monai_dis.dicom.target import Target
 from monai_dis.dicom.uids import ResultIdentity
 from monai_dis.dicom.writing import write_object
-from monai_dis.errors import DicomError
 
-__all__ = ["read_series", "series_as_nifti", "series_image", "write_series_seg"]
+__all__ = ["PHOTOGRAPH_SUFFIX", "VOLUME_SUFFIX", "read_series", "series_image", "write_series_file", "write_series_seg"]
+
+VOLUME_SUFFIX, PHOTOGRAPH_SUFFIX = ".nii.gz", ".png"
+
+
+#: A volume, or a photograph in colour.
+_ANYTHING = Target(colour=True)
 
 
 def read_series(folder: Path, limits: Limits | None = None) -> LoadedStudy:
-    """Read the one volume of a folder.
+    """Read the one volume, or the one photograph, of a folder.
 
     Raises:
-        DicomError: when it is rejected, with the codes of what was found; or when it is a photograph.
+        DicomError: when it is rejected, with the codes of what was found.
     """
     limits, since = limits or Limits(), time.perf_counter()
-    with inspect(folder, Target(), limits=limits) as found:
-        plan = volume_of(found)
-        if plan.photograph:
-            raise DicomError("a DICOM photograph is not read here; segment it with `monai-dis segment`.")
-        return load_study(plan, found, limits, since)
+    with inspect(folder, _ANYTHING, limits=limits) as found:
+        return load_study(volume_of(found), found, limits, since)
 
 
 def series_image(folder: Path) -> MetaTensor:
-    """The volume of a series, (1, columns, rows, slices), as MONAI's readers give it; see `read_series`."""
+    """The volume of a series, (1, columns, rows, slices), or its photograph, (3, columns, rows), as MONAI's readers give it."""
     loaded = read_series(folder)
-    return as_image(loaded.values, loaded.plan.affine_lps)
+    return (as_photograph if loaded.plan.photograph else as_image)(loaded.values, loaded.plan.affine_lps)
 
 
-def series_as_nifti(folder: Path, path: Path) -> None:
-    """Write the volume of a series as NIfTI, on its own voxels, for viewers that load a file."""
+def write_series_file(folder: Path, place: Path, name: str) -> Path:
+    """Write the image of a series for viewers that load a file: a volume as NIfTI on its own voxels, a photograph as PNG.
+
+    Args:
+        folder: with the series.
+        place: folder of the file.
+        name: of the file, without a suffix.
+
+    Returns:
+        the file.
+    """
     loaded = read_series(folder)
-    write_nifti(loaded.values.astype(np.float32), loaded.plan.affine_lps, path)
+    if not loaded.plan.photograph:
+        path = place / f"{name}{VOLUME_SUFFIX}"
+        write_nifti(loaded.values.astype(np.float32), loaded.plan.affine_lps, path)
+        return path
+    path = place / f"{name}{PHOTOGRAPH_SUFFIX}"
+    pixels = np.rint(loaded.values[..., 0]).astype(np.uint8).transpose(2, 1, 0)
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary)
+    return path
 
 
 def write_series_seg(
@@ -70,7 +90,7 @@ def write_series_seg(
 
     Args:
         folder: with the series.
-        labels: (columns, rows, slices) class indices.
+        labels: (columns, rows, slices) class indices; (columns, rows) of a photograph.
         segments: what they are, numbered from 1.
         path: of the file.
         name: of the bundle, or of whoever made the labels.
@@ -82,9 +102,10 @@ def write_series_seg(
         DicomError: when the labels do not fit the series.
     """
     limits = Limits()
-    with inspect(folder, Target(), limits=limits) as found:
+    with inspect(folder, _ANYTHING, limits=limits) as found:
         plan = volume_of(found)
         source = read_first_header(plan, limits)
+    labels = labels[..., None] if labels.ndim == 2 else labels
     digest = hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest()
     identity = ResultIdentity(tuple(each.uid for each in plan.instances), name, version, weights, digest)
     entry = DicomEntry(modalities=(), segments=segments)
