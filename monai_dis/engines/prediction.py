@@ -27,7 +27,7 @@ from monai_dis.engines.window_outlines import Box, boxes_of
 from monai_dis.errors import DisError, ImageError
 from monai_dis.inferers.score import uncertainty
 
-__all__ = ["Prediction", "Predictor", "Prepared", "Stopwatch"]
+__all__ = ["Prediction", "Predictor", "Prepared", "Stopwatch", "enough_memory"]
 
 
 class Stopwatch:
@@ -157,15 +157,21 @@ class Predictor:
         """
         memory, watch = PeakMemory(self.device), Stopwatch(self.device)
         memory.start()
-        try:
-            return self._predict(path, image, memory, watch)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise ImageError(
-                f"{path} needs more memory than there is; use a smaller sw_batch_size, a budget, or another device."
-            ) from error
+        with enough_memory(path):
+            prepared = self.prepare(path, image, watch)
+            return self.answer(prepared, watch, memory)
 
-    def _predict(self, path: Path, given: MetaTensor | None, memory: PeakMemory, watch: Stopwatch) -> Prediction:
-        prepared = self.prepare(path, given, watch)
+    def answer(self, prepared: Prepared, watch: Stopwatch, memory: PeakMemory | None = None) -> Prediction:
+        """Run the network on a prepared image, and bring its answer back to the grid of the file.
+
+        Args:
+            prepared: the image.
+            watch: takes the seconds.
+            memory: measured since before the image was read.
+
+        Raises:
+            ImageError: when the answer does not come back to the size of the image.
+        """
         start = time.perf_counter()
         answer, statistics = self.runner(prepared.batch)
         elapsed = time.perf_counter() - start
@@ -279,6 +285,21 @@ class Predictor:
             reason = str(root).splitlines()[0] if str(root) else type(root).__name__
             raise ImageError(f"{path} cannot be prepared for the network ({reason}); check the file.") from error
         return prepared
+
+
+@contextmanager
+def enough_memory(path: Path) -> Iterator[None]:
+    """Say in a sentence that an image needs more memory than there is.
+
+    Raises:
+        ImageError: in place of what Python or PyTorch raises.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ImageError(
+            f"{path} needs more memory than there is; use a smaller sw_batch_size, a budget, or another device."
+        ) from error
 
 
 def _channel_first(image: Tensor, path: Path) -> MetaTensor:

@@ -1,11 +1,15 @@
-"""Segment many images with a bundle: one file after the other, whole files only, and on from where a run was cut off."""
+"""Segment many images with a bundle: whole files only, and on from where a run was cut off.
+
+While one image is in the network, the next is read and the last is written.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +21,11 @@ from monai_dis.bundle.weights import weights_digest
 from monai_dis.data.atomic import atomic_path
 from monai_dis.data.image_files import PICTURE_SUFFIXES, image_suffix, segmentation_suffix
 from monai_dis.data.writing import write_segmentation
-from monai_dis.engines.device import pick_device
+from monai_dis.engines.device import PeakMemory, pick_device
 from monai_dis.engines.modes import describe_transform, make_runner, run_budget
 from monai_dis.engines.output_folder import expand_inputs, name_outputs, prepare_folder, remove_leftovers
-from monai_dis.engines.prediction import Prediction, Predictor
+from monai_dis.engines.overlapping import overlapped
+from monai_dis.engines.prediction import Prediction, Predictor, Prepared, Stopwatch, enough_memory
 from monai_dis.engines.run_report import RunReport, Shard, absolute, report_name
 from monai_dis.errors import DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
@@ -32,6 +37,16 @@ logger = logging.getLogger(__name__)
 
 Entry = dict[str, Any]
 SMALLEST_PICTURE = 640  # pixels: an overlay's lines and legend cannot be read on less
+
+
+@dataclass
+class _OnItsWay:
+    """An image between reading and writing; ``prepared`` and ``prediction`` are None when there is nothing more to do."""
+
+    entry: Entry
+    prepared: Prepared | None = None
+    watch: Stopwatch | None = None
+    prediction: Prediction | None = None
 
 
 class Segmenter:
@@ -139,8 +154,16 @@ class Segmenter:
         if self.shard is not None:
             files = files[self.shard[0] - 1 :: self.shard[1]]
             report.write()
-        for number, file in enumerate(files, start=1):
-            entry = self._kept(report, file) or self._segment(file, names[file], folder)
+        # The mark of the whole process: what several images at once need counts for each.
+        memory = PeakMemory(self.device)
+        memory.start()
+        steps = overlapped(
+            files,
+            lambda file: self._read(report, file),
+            lambda file, going: self._work(going, file, memory),
+            lambda file, going: self._deliver(going, file, names[file], folder),
+        )
+        for number, (file, entry) in enumerate(zip(files, steps, strict=True), start=1):
             report.add(file, names[file], entry)
             if self.on_image is not None:
                 self.on_image(number, len(files), entry)
@@ -149,27 +172,52 @@ class Segmenter:
         self._finish(report)
         return report.to_dict()
 
-    def _kept(self, report: RunReport, file: Path) -> Entry | None:
-        """The entry of an image that an earlier run completed, unless it is to be redone."""
-        entry = None if self.overwrite else report.finished(file)
-        return None if entry is None else {**entry, "input": str(file), "kept": True}
+    def segment(self, file: Path, stem: str, folder: Path) -> Entry:
+        """Segment one image, whatever was done before; what goes wrong with it is in the entry.
 
-    def _segment(self, file: Path, stem: str, folder: Path) -> Entry:
-        entry: Entry = {"input": str(file), "mode": self.mode}
-        try:
+        Args:
+            file: the image.
+            stem: of its results' names.
+            folder: of its results, which is there.
+
+        Returns:
+            its entry of the report.
+
+        Raises:
+            OutputError: when the folder cannot be written.
+        """
+        memory = PeakMemory(self.device)
+        memory.start()
+        return self._deliver(self._work(self._read(None, file), file, memory), file, stem, folder)
+
+    def _read(self, report: RunReport | None, file: Path) -> _OnItsWay:
+        """Read and prepare an image, unless an earlier run completed it and it is not to be redone."""
+        earlier = None if self.overwrite or report is None else report.finished(file)
+        if earlier is not None:
+            return _OnItsWay({**earlier, "input": str(file), "kept": True})
+        going = _OnItsWay({"input": str(file), "mode": self.mode})
+        watch = Stopwatch(self.device)
+        with _kept_in(going.entry, file), enough_memory(file):
             if self.check_file is not None:
-                entry.update(self.check_file(file))
-            prediction = self.predictor(file)
-            entry.update(self._write(prediction, file, stem, folder))
-            entry.update(figures(prediction, file))
-        except OutputError:
-            raise  # the next image would meet the same full or forbidden folder
-        except DisError as error:
-            entry["error"] = str(error)
-        except Exception as error:  # one strange file must not cost a night's work
-            logger.debug("unexpected error on %s", file, exc_info=True)
-            entry["error"] = f"{file} could not be segmented ({type(error).__name__}: {error})"
-        return entry
+                going.entry.update(self.check_file(file))
+            going.prepared = self.predictor.prepare(file, None, watch)
+            going.watch = watch
+        return going
+
+    def _work(self, going: _OnItsWay, file: Path, memory: PeakMemory) -> _OnItsWay:
+        if going.prepared is not None:
+            assert going.watch is not None
+            with _kept_in(going.entry, file), enough_memory(file):
+                going.prediction = self.predictor.answer(going.prepared, going.watch, memory)
+            going.prepared = None  # its memory is for the next image
+        return going
+
+    def _deliver(self, going: _OnItsWay, file: Path, stem: str, folder: Path) -> Entry:
+        if going.prediction is not None:
+            with _kept_in(going.entry, file):
+                written = self._write(going.prediction, file, stem, folder)
+                going.entry.update({**written, **figures(going.prediction, file)})
+        return going.entry
 
     def _write(self, prediction: Prediction, file: Path, stem: str, folder: Path) -> Entry:
         from monai_dis.reports.picture import result_picture
@@ -233,6 +281,20 @@ class Segmenter:
                 raise ImageError(failed[0])
             sentences = "\n".join(f"  {message}" for message in failed)
             raise ImageError(f"{len(failed)} of {len(report.images)} images could not be segmented:\n{sentences}")
+
+
+@contextlib.contextmanager
+def _kept_in(entry: Entry, file: Path) -> Iterator[None]:
+    """Enter what goes wrong with one image, so that it does not stop the others."""
+    try:
+        yield
+    except OutputError:
+        raise  # the next image would meet the same full or forbidden folder
+    except DisError as error:
+        entry["error"] = str(error)
+    except Exception as error:  # one strange file must not cost a night's work
+        logger.debug("unexpected error on %s", file, exc_info=True)
+        entry["error"] = f"{file} could not be segmented ({type(error).__name__}: {error})"
 
 
 def _stems_in_use(report: RunReport, files: list[Path]) -> tuple[dict[Path, str], set[str]]:

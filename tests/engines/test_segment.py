@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_bundle import disc
 from torch.utils.flop_counter import FlopCounterMode
 
 from monai_dis.bundle import load_bundle
@@ -352,3 +353,28 @@ def test_overlapping_classes_have_a_mask_each(tiny_bundle: Path, tmp_path: Path)
     Path(entry["masks"]["bright"]).unlink()
     again = entry_of(bundle, tmp_path / "steps.png", tmp_path / "out", windows=16)
     assert "kept" not in again and Path(entry["masks"]["bright"]).is_file()
+
+
+def test_images_in_step_give_what_each_gives_alone(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    """While one image is in the network the next is read and the last is written: nothing is mixed up."""
+    files = []
+    for number, column in enumerate((20, 48, 70)):
+        files.append(tmp_path / f"photo{number}.png")
+        Image.fromarray(disc(centre=(column, 30))).save(files[-1])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    together, alone = (segmenter(tiny_bundle, [files[0], broken, *files[1:]], tmp_path / name) for name in ("a", "b"))
+
+    with pytest.raises(ImageError, match="1 of 4 images"):
+        together.run()
+
+    (tmp_path / "b").mkdir()
+    assert ["error" in entry for entry in together.entries] == [False, True, False, False]
+    for file in files:
+        entry = alone.segment(file, file.stem, tmp_path / "b")
+        for name in ("seg", "overlay"):
+            assert (tmp_path / "a" / f"{file.stem}_{name}.png").read_bytes() == (
+                tmp_path / "b" / f"{file.stem}_{name}.png"
+            ).read_bytes()
+        assert entry["peak_memory_bytes"] > 0 and entry["seconds"]["total"] > 0
+    assert "error" in alone.segment(broken, "broken", tmp_path / "b")
