@@ -6,6 +6,7 @@ __all__ = [
     "BackendError",
     "BudgetError",
     "BundleError",
+    "ClusterError",
     "DataError",
     "DicomError",
     "DisError",
@@ -34,6 +35,10 @@ class LevelError(DisError, ValueError):
 
 class NetworkError(DisError, ValueError):
     """A network whose output does not have the shape or the channels that the run needs."""
+
+
+class ClusterError(DisError, RuntimeError):
+    """A cluster that cannot be reached, or that has no worker."""
 
 
 class DataError(DisError, ValueError):

@@ -13,6 +13,8 @@ from monai_dis.cli.options import (
     BUDGET,
     DICOM,
     BundleOption,
+    ClusterOption,
+    CohortOperationsOption,
     CoverageOption,
     DatasetOption,
     DeviceOption,
@@ -31,6 +33,7 @@ from monai_dis.cli.options import (
     ShardOption,
     Split,
     WindowsOption,
+    WorkersOption,
     config_overrides,
     read_pairs,
     read_shard,
@@ -114,34 +117,49 @@ def segment(
     select: SelectOption = None,
     limit: LimitOption = None,
     shard: ShardOption = None,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    cohort_operations: CohortOperationsOption = None,
 ) -> None:
     """Segment images."""
+    from monai_dis.cli.cohort import run_cohort
     from monai_dis.cli.segmenting import DicomOptions, run_segment
 
-    run_segment(
-        bundle,
-        images,
-        DicomOptions(
-            format=None if result is None else result.value,
-            uncertainty=uncertainty,
-            policies=read_pairs(policy, "--policy"),
-            selection=read_pairs(select, "--select"),
-            limits=read_pairs(limit, "--limit"),
-        ),
-        config_overrides(
-            settings,
-            output_dir=output,
-            mode=mode,
-            windows=windows,
-            coverage=coverage,
-            operations=read_share(operations),
-            overlap=overlap,
-            device=device,
-            runtime=runtime,
-            overwrite=overwrite,
-        ),
-        shard=read_shard(shard),
+    if workers is not None and cluster is not None:
+        raise typer.BadParameter("give --workers for processes here or --cluster for one that exists, not both")
+    share = read_shard(shard)
+    as_cohort = any(given is not None for given in (workers, cluster, cohort_operations))
+    if share is not None and as_cohort:
+        raise typer.BadParameter(
+            "--shard is for schedulers without Dask; leave it out with --workers, --cluster and --cohort-operations"
+        )
+    if cohort_operations is not None and any(given is not None for given in (windows, coverage, operations)):
+        raise typer.BadParameter(
+            "--cohort-operations is the budget of all studies together; leave the budget of each out"
+        )
+    dicom = DicomOptions(
+        format=None if result is None else result.value,
+        uncertainty=uncertainty,
+        policies=read_pairs(policy, "--policy"),
+        selection=read_pairs(select, "--select"),
+        limits=read_pairs(limit, "--limit"),
     )
+    overrides = config_overrides(
+        settings,
+        output_dir=output,
+        mode=mode,
+        windows=windows,
+        coverage=coverage,
+        operations=read_share(operations),
+        overlap=overlap,
+        device=device,
+        runtime=runtime,
+        overwrite=overwrite,
+    )
+    if as_cohort:
+        run_cohort(bundle, images, dicom, overrides, workers=workers, cluster=cluster, share=cohort_operations)
+    else:
+        run_segment(bundle, images, dicom, overrides, shard=share)
 
 
 @app.command(

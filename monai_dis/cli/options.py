@@ -130,6 +130,34 @@ ShardOption = Annotated[
     ),
 ]
 
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Segment with so many processes of this machine, each with weights of its own (needs the extra cluster).",
+        rich_help_panel=WHERE,
+    ),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Segment on a Dask cluster that exists: tcp://host:port of its scheduler, or a scheduler file.",
+        rich_help_panel=WHERE,
+    ),
+]
+
+CohortOperationsOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SHARE",
+        help="Spend this share of the full passes of all studies together, where most is expected to be gained: hard cases get more than "
+        "easy ones.",
+        rich_help_panel=BUDGET,
+    ),
+]
+
 
 def read_shard(text: str | None) -> tuple[int, int] | None:
     """Read a share such as ``2/4``; None stays None."""

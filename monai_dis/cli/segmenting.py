@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from monai_dis.bundle import Bundle, BundleMetadata, find_bundle, load_bundle
-from monai_dis.bundle.foreign import is_foreign
+from monai_dis.bundle import BundleMetadata, find_bundle
 from monai_dis.cli.console import image_progress, out, working
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.errors import DicomError, DisError, OutputError
 
-__all__ = ["DicomOptions", "device_override", "run_segment"]
+if TYPE_CHECKING:
+    from monai_dis.dicom.segmenting import DicomSettings
+
+__all__ = ["DicomOptions", "device_override", "dicom_settings", "run_segment"]
 
 Entry = Mapping[str, Any]
 
@@ -69,8 +71,10 @@ def run_segment(
     quiet_third_parties()
     with working("loading the bundle"):
         given = {**overrides, "image_files": [str(path) for path in files]}
-        loaded, segmenter = _open(folder, device_override(given))
+        from monai_dis.engines.opening import open_segmenter
         from monai_dis.engines.run_report import report_name
+
+        loaded, segmenter = open_segmenter(folder, device_override(given))
     segmenter.shard = shard
     errors: list[DisError] = []
     entries: list[Entry] = []
@@ -106,25 +110,6 @@ def run_segment(
         raise DisError("\n".join(str(error) for error in errors))
 
 
-def _open(folder: Path, overrides: Mapping[str, Any]) -> tuple[Bundle, Any]:
-    """The bundle and its segmenter; one made for MONAI alone gets a segmenter of ours."""
-    if not is_foreign(load_bundle(folder, "inference")):
-        ours = load_bundle(folder, "inference", overrides)
-        return ours, ours.part("evaluator")
-    from monai_dis.engines.foreign import foreign_segmenter
-
-    options = {key: value for key, value in overrides.items() if key in _OPTIONS}
-    theirs = load_bundle(folder, "inference", {k: v for k, v in overrides.items() if k not in _OPTIONS})
-    return theirs, foreign_segmenter(theirs, options)
-
-
-# What a run is told on the command line; a bundle of ours has an entry for each in its config.
-_OPTIONS = (
-    "image_files", "output_dir", "mode", "windows", "coverage", "operations", "overlap", "device", "overwrite",
-    "runtime", "runtime_cache",
-)  # fmt: skip
-
-
 def _check_options(dicom: DicomOptions, studies: Sequence[Path], files: Sequence[Path]) -> None:
     from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
 
@@ -154,11 +139,24 @@ def _segment_studies(
     shard: tuple[int, int] | None,
     before: Sequence[Any],
 ) -> None:
+    from monai_dis.dicom.segmenting import DicomSegmenter
+
+    runner = DicomSegmenter(segmenter, metadata, dicom_settings(options, shard))
+    runner.on_image = on_image
+    runner.run(studies, before=before)
+
+
+def dicom_settings(options: DicomOptions, shard: tuple[int, int] | None = None) -> DicomSettings:
+    """What the options of the command line mean.
+
+    Raises:
+        DicomError: when one is unknown.
+    """
     from monai_dis.cli.dicom_checking import read_limits
     from monai_dis.dicom.findings import read_policy
-    from monai_dis.dicom.segmenting import DicomSegmenter, DicomSettings, ResultFormat
+    from monai_dis.dicom.segmenting import DicomSettings, ResultFormat
 
-    settings = DicomSettings(
+    return DicomSettings(
         format=ResultFormat(options.format or ResultFormat.SEG),
         limits=read_limits(options.limits),
         policies=read_policy(options.policies),
@@ -166,9 +164,6 @@ def _segment_studies(
         uncertainty=options.uncertainty,
         shard=shard,
     )
-    runner = DicomSegmenter(segmenter, metadata, settings)
-    runner.on_image = on_image
-    runner.run(studies, before=before)
 
 
 def device_override(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,9 @@ class DicomSegmenter:
         self.settings = settings or DicomSettings()
         self.writer = ResultWriter(metadata.dicom, self.settings.format, self.settings.presentation)
         self.on_image: Callable[[int, int, Entry], None] | None = None
-        self._digest = ""
+        #: What results depend on besides the images, in plain JSON types.
+        self.result_settings: Mapping[str, Any] = {**segmenter.settings, **self._own_settings()}
+        self._digest = settings_digest(self.result_settings)
         self._begun: set[str] = set()
         self._done: dict[str, Entry] = {}
 
@@ -126,11 +128,10 @@ class DicomSegmenter:
         folder = prepare_folder(self.segmenter.output_dir)
         if self.settings.shard is None:
             remove_leftovers(folder)  # with shares they may be files that another process is writing
-        settings = {**self.segmenter.settings, **self._own_settings()}
-        report = RunReport.open(folder, settings, report_name(self.settings.shard))
+        report = RunReport.open(folder, self.result_settings, report_name(self.settings.shard))
         report.images.extend(before)
         report.earlier = [old for old in report.earlier if old["source"] not in [each["source"] for each in before]]
-        self._digest, self._begun, self._done = settings_digest(settings), set(), {}
+        self._begun, self._done = set(), {}
         self.segmenter.predictor.keep_uncertainty = self.settings.uncertainty
         studies = self._studies(inputs, folder)
         due = 0.0
@@ -156,6 +157,36 @@ class DicomSegmenter:
                 else f"{len(failed)} of {len(report.images)} inputs failed:\n  " + "\n  ".join(failed)
             )
         return report.to_dict()
+
+    def segment(self, study: Study, folder: Path) -> Entry:
+        """Segment one study, unless its result is there; what goes wrong with it is in the entry.
+
+        Args:
+            study: of `monai_dis.dicom.studies.find_studies`.
+            folder: of the results, which is there.
+
+        Returns:
+            its entry of the report.
+
+        Raises:
+            OutputError: when the folder cannot be written.
+        """
+        self._begun, self._done = set(), {}
+        self.segmenter.predictor.keep_uncertainty = self.settings.uncertainty
+        return self._write(self._work(self._read(study, folder)), folder)
+
+    def predict(self, study: Study) -> VolumeAnswer:
+        """The answer for one study, which is not written.
+
+        Raises:
+            DisError: when it cannot be segmented.
+        """
+        limits, since = self.settings.limits, time.perf_counter()
+        with inspect(
+            study.paths, self.target, limits=limits, policies=self.settings.policies, selection=self.settings.selection
+        ) as found:
+            loaded = load_study(volume_of(found), found, limits, since)
+        return predict_volume(loaded, self.segmenter.predictor, self.target.spatial_dims)
 
     def _studies(self, inputs: Sequence[str | Path], folder: Path) -> list[Study]:
         paths = [Path(each).expanduser() for each in inputs]
@@ -259,7 +290,7 @@ def _kept_in(entry: Entry) -> Iterator[None]:
     except OutputError:
         raise  # the next study would meet the same full or forbidden folder
     except DisError as error:
-        entry["error"] = _named(entry, str(error))
+        entry.update(error=_named(entry, str(error)), refused=True)
     except Exception as error:  # one strange study must not cost a night's work
         # What is raised may quote a header, so neither its message nor its traceback is kept.
         logger.debug("unexpected %s in a DICOM study", type(error).__name__)

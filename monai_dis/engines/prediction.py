@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from monai_dis.data.images import check_readable
 from monai_dis.engines.device import PeakMemory
-from monai_dis.engines.modes import Runner
 from monai_dis.engines.network_input import NetworkInput, check_axes, check_image
 from monai_dis.engines.window_outlines import Box, boxes_of
 from monai_dis.errors import DisError, ImageError
+from monai_dis.inferers import IterativeInferer
 from monai_dis.inferers.score import uncertainty
 
 __all__ = ["Prediction", "Predictor", "Prepared", "Stopwatch", "enough_memory"]
@@ -109,6 +109,17 @@ class Prepared:
     batch: Tensor = field(repr=False)
 
 
+class RunsImages(Protocol):
+    """What a predictor runs: a `Runner`, or what stands in for one."""
+
+    @property
+    def inferer(self) -> IterativeInferer:
+        """Whose settings say what is answered."""
+
+    def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Answer and statistics of an image (1, Ci, *spatial)."""
+
+
 class Predictor:
     """Everything that stays the same from image to image.
 
@@ -127,7 +138,7 @@ class Predictor:
 
     def __init__(
         self,
-        runner: Runner,
+        runner: RunsImages,
         network: nn.Module,
         preprocessing: Compose,
         postprocessing: Compose,

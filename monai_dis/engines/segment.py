@@ -111,9 +111,15 @@ class Segmenter:
         self.network = with_runtime(network, runtime, cache_dir=runtime_cache)
         self.mode = mode
         self.budget: Budget = run_budget(inferer, mode, windows=windows, coverage=coverage, operations=operations)
-        runner = make_runner(self.network, inferer, mode, self.budget, overlap)
+        self.runner = make_runner(self.network, inferer, mode, self.budget, overlap)
         self.predictor = Predictor(
-            runner, self.network, preprocessing, postprocessing, self.device, image_key=image_key, pred_key=pred_key
+            self.runner,
+            self.network,
+            preprocessing,
+            postprocessing,
+            self.device,
+            image_key=image_key,
+            pred_key=pred_key,
         )
         self.image_files = [image_files] if isinstance(image_files, (str, Path)) else list(image_files)
         self.output_dir = Path(output_dir)
@@ -125,7 +131,7 @@ class Segmenter:
         self.entries: list[Entry] = []
         self.settings: dict[str, Any] = {
             "mode": mode,
-            **runner.settings,
+            **self.runner.settings,
             "weights": weights_digest(network),
             "preprocessing": describe_transform(preprocessing),
             "postprocessing": describe_transform(postprocessing),
@@ -291,7 +297,7 @@ def _kept_in(entry: Entry, file: Path) -> Iterator[None]:
     except OutputError:
         raise  # the next image would meet the same full or forbidden folder
     except DisError as error:
-        entry["error"] = str(error)
+        entry.update(error=str(error), refused=True)
     except Exception as error:  # one strange file must not cost a night's work
         logger.debug("unexpected error on %s", file, exc_info=True)
         entry["error"] = f"{file} could not be segmented ({type(error).__name__}: {error})"
