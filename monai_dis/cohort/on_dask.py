@@ -196,7 +196,7 @@ def local_cluster(workers: int) -> Iterator[Client]:
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}),
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

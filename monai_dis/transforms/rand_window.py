@@ -128,8 +128,7 @@ class RandWindowd(Randomizable, MapTransform):
     def _read_label(self, label: Tensor, matrix: np.ndarray, centre: np.ndarray, size: tuple[int, ...]) -> Tensor:
         if self.num_classes == 1:
             return (sample_affine(label, matrix, centre, size, "zeros") >= 0.5).float()
-        planes = torch.stack([label[0] == c for c in range(1, self.num_classes)])
-        read = sample_affine(planes, matrix, centre, size, "zeros")
+        read = sample_affine(label, matrix, centre, size, "zeros", classes=range(1, self.num_classes))
         background = 1.0 - read.sum(0, keepdim=True)
         # the same as argmax, and several times as fast on a CPU
         return torch.cat([background, read]).max(0, keepdim=True).indices.float()

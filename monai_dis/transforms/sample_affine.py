@@ -12,7 +12,14 @@ from torch import Tensor
 __all__ = ["sample_affine"]
 
 
-def sample_affine(x: Tensor, matrix: np.ndarray, centre: np.ndarray, size: Sequence[int], padding_mode: str) -> Tensor:
+def sample_affine(
+    x: Tensor,
+    matrix: np.ndarray,
+    centre: np.ndarray,
+    size: Sequence[int],
+    padding_mode: str,
+    classes: Sequence[int] | None = None,
+) -> Tensor:
     """Read a window of ``size`` from ``x`` linearly; of a large image only the part under the window is touched.
 
     Args:
@@ -22,14 +29,17 @@ def sample_affine(x: Tensor, matrix: np.ndarray, centre: np.ndarray, size: Seque
         centre: centre of the window in units of the field of view, [0, 1] per axis.
         size: spatial size of the result.
         padding_mode: as ``torch.nn.functional.grid_sample``.
+        classes: read a mask of each of these class indices, of which ``x`` ``(1, *spatial)`` is made, instead of ``x`` itself.
 
     Returns:
-        tensor ``(C, *size)`` of float32.
+        tensor ``(C, *size)`` of float32; ``C`` is the number of classes where they are given.
     """
     shift = 2.0 * centre - 1.0
     # Reflection may read far from the window; the other modes read no further than the image's border.
     if padding_mode != "reflection":
         x, matrix, shift = _crop(x, matrix, shift)
+    if classes is not None:
+        x = torch.stack([x[0] == index for index in classes])  # of the part under the window alone
     theta = np.concatenate([matrix, shift[:, None]], axis=1)
     n = len(size)
     # grid_sample counts axes from the last one: reverse rows, and the columns of the linear part.
