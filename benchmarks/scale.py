@@ -81,9 +81,11 @@ def _scheduling() -> float:
 
     studies = [CohortStudy(str(number)) for number in range(EMPTY_TASKS)]
     with local_cluster(2) as client:
-        _run(studies[:50], lambda study: client.submit(str, study.name, pure=False), 2, lambda name, answer: None)
+        _run(
+            client, studies[:50], lambda study: client.submit(str, study.name, pure=False), 2, lambda name, answer: None
+        )
         start = time.perf_counter()
-        _run(studies, lambda study: client.submit(str, study.name, pure=False), 64, lambda name, answer: None)
+        _run(client, studies, lambda study: client.submit(str, study.name, pure=False), 64, lambda name, answer: None)
         return (time.perf_counter() - start) / EMPTY_TASKS
 
 

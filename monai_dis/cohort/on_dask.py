@@ -6,7 +6,9 @@ storage that they share. Each keeps one unit of work, so weights are loaded once
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +31,10 @@ __all__ = ["ATTEMPTS", "connected", "local_cluster", "run_on_dask", "threads_eac
 
 #: How often a study is tried that kills its worker, before it is set aside.
 ATTEMPTS = 3
+_PATIENCE_S = 60.0
+_TICK_S = 0.05
+
+logger = logging.getLogger(__name__)
 
 OnRecord = Callable[[int, int, StudyRecord], None]
 
@@ -75,7 +81,13 @@ def run_on_dask(
     if share is not None:
         surveys: dict[str, Any] = {study.name: () for study in cohort}
         # Whoever kills its worker here does so again below, and is set aside there.
-        _run(cohort, lambda s: client.submit(_survey, settings, s, str(output), pure=False), slots, surveys.__setitem__)
+        _run(
+            client,
+            cohort,
+            lambda s: client.submit(_survey, settings, s, str(output), pure=False),
+            slots,
+            surveys.__setitem__,
+        )
         shares = shares_of(surveys, share)
 
     def segment(study: CohortStudy) -> Any:
@@ -83,44 +95,63 @@ def run_on_dask(
         own = shares.get(study.name) or None
         return client.submit(_segment, settings, study, str(output), own, pure=False)
 
-    suspects = _run(cohort, segment, slots, lambda name, record: keep(record))
+    suspects = _run(client, cohort, segment, slots, lambda name, record: keep(record))
     for study in suspects:
-        if _run([study], segment, 1, lambda name, record: keep(record)):
+        if _run(client, [study], segment, 1, lambda name, record: keep(record)):
             keep(_set_aside(study, manifest))
     return [records[study.name] for study in cohort]
 
 
 def _run(
+    client: Client,
     cohort: Sequence[CohortStudy],
     submit: Callable[[CohortStudy], Any],
     at_once: int,
     keep: Callable[[str, Any], None],
 ) -> list[CohortStudy]:
     """Do something with studies, so many at once; returns those whose workers died."""
-    import distributed
+    from distributed import KilledWorker
 
-    dask: Any = distributed
-    waiting, going = iter(cohort), {}
+    waiting = iter(cohort)
+    going: dict[Any, CohortStudy] = {}
     suspects: list[CohortStudy] = []
+    alive = time.monotonic()
+    while True:
+        while len(going) < at_once and (study := next(waiting, None)) is not None:
+            going[submit(study)] = study
+        if not going:
+            return suspects
+        ended = [future for future in going if future.status != "pending"]
+        for future in ended:
+            study = going.pop(future)
+            try:
+                keep(study.name, future.result())
+            except KilledWorker:
+                suspects.append(study)
+            future.release()
+        if ended:
+            alive = time.monotonic()
+            continue
+        if time.monotonic() - alive > _PATIENCE_S:
+            if not client.scheduler_info(n_workers=-1)["workers"]:
+                _revive(client, at_once)
+            alive = time.monotonic()
+        time.sleep(_TICK_S)
 
-    def following() -> list[Any]:
-        study = next(waiting, None)
-        if study is None:
-            return []
-        future = submit(study)
-        going[future] = study
-        return [future]
 
-    done: Any = dask.as_completed([future for _ in range(at_once) for future in following()])
-    for future in done:
-        study = going.pop(future)
-        try:
-            keep(study.name, future.result())
-        except dask.KilledWorker:
-            suspects.append(study)
-        future.release()
-        done.update(following())
-    return suspects
+def _revive(client: Client, workers: int) -> None:
+    """Start the workers of a cluster of ours anew: one that dies while it starts is not always started again by Dask.
+
+    Raises:
+        ClusterError: when the cluster is not ours to start.
+    """
+    if client.cluster is None:
+        raise ClusterError(
+            f"the cluster has had no worker for {_PATIENCE_S:g} s; start some and run this again: what is done stays done."
+        )
+    logger.warning("no worker is left; starting %d anew", workers)
+    client.cluster.scale(0)
+    client.cluster.scale(workers)
 
 
 def _segment(settings: UnitSettings, study: CohortStudy, output: str, shares: tuple[float, ...] | None) -> StudyRecord:
