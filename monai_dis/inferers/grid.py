@@ -33,6 +33,7 @@ __all__ = [
     "scale_from_spacing",
     "slabs",
     "source_region",
+    "source_rows",
     "spacing_mm_of",
     "spatial",
 ]
@@ -40,7 +41,7 @@ __all__ = [
 Region = Sequence[slice]
 
 # Numbers in a piece: with the few pieces that a kernel reads and writes, within the cache of one core.
-_PIECE = 1 << 16
+_PIECE = 1 << 18
 
 
 def grid_size(size: Sequence[int], scale: float | Sequence[float]) -> tuple[int, ...]:
@@ -191,6 +192,22 @@ def source_region(size_in: Sequence[int], size_out: Sequence[int], region: Regio
         index = _axis_taps(n_in, n_out)[0][start:stop]
         parts.append(slice(int(index.min()), int(index.max()) + 1))
     return tuple(parts)
+
+
+def source_rows(size_in: int, size_out: int, rows: np.ndarray) -> np.ndarray:
+    """The part of one axis that `resample` reads for each of several parts of the output axis.
+
+    Args:
+        size_in: number of input voxels.
+        size_out: number of output voxels.
+        rows: (N, 2) first and one past the last output voxel of each part.
+
+    Returns:
+        (N, 2), the same of the input.
+    """
+    index = _axis_taps(size_in, size_out)[0]
+    # Taps ascend, so the first row's first and the last row's last one are the outermost.
+    return np.stack([index[rows[:, 0], 0], index[rows[:, 1] - 1, -1] + 1], axis=1)
 
 
 def resample_part(
@@ -402,6 +419,7 @@ def _enlarge(x: Tensor, axis: int, factor: int, bounds: tuple[int, int], low: in
         phases.append((row, (2 * factor - upper) / (2.0 * factor), upper / (2.0 * factor)))
     out = x.new_empty((*x.shape[:axis], count, factor, *x.shape[axis + 1 :]))
     cut = [a for a in range(rows.ndim) if a != axis]
+    graded = x.requires_grad and torch.is_grad_enabled()  # a gradient knows no output that is there already
     for piece in _pieces(rows.shape, cut, _piece_size(x) // factor):
         both = (*piece[:axis], slice(None), slice(None), *piece[axis + 1 :])
         source, made = rows[piece], out[both]
@@ -411,5 +429,8 @@ def _enlarge(x: Tensor, axis: int, factor: int, bounds: tuple[int, int], low: in
                 if weight not in weighted:
                     weighted[weight] = source * weight
             near, far = weighted[lower].narrow(axis, row, count), weighted[higher].narrow(axis, row + 1, count)
-            made.select(axis + 1, phase).copy_(near + far)
+            if graded:
+                made.select(axis + 1, phase).copy_(near + far)
+            else:
+                torch.add(near, far, out=made.select(axis + 1, phase))
     return out.flatten(axis, axis + 1).narrow(axis, start - first * factor, stop - start)
