@@ -12,6 +12,7 @@ __all__ = [
     "ImageError",
     "LevelError",
     "NetworkError",
+    "OutOfMemoryError",
     "OutputError",
 ]
 
@@ -34,6 +35,10 @@ class LevelError(DisError, ValueError):
 
 class NetworkError(DisError, ValueError):
     """A network whose output does not have the shape or the channels that the run needs."""
+
+
+class OutOfMemoryError(DisError, RuntimeError):
+    """Memory that ran out although batches were made smaller and the answer was moved to the CPU."""
 
 
 class DataError(DisError, ValueError):

@@ -162,6 +162,16 @@ class Mosaic:
         own = None if weight is None else weight.to(device=self.coarse.device, dtype=self.coarse.dtype)
         layer.weights.extend([own] * len(images))
 
+    def to(self, device: torch.device | str) -> Mosaic:
+        """Move the answer to a device; this mosaic itself, as a module does."""
+        self.coarse = self.coarse.to(device)
+        for layer in self.layers:
+            # One by one, so that what has moved makes room for what has not.
+            for k, logits in enumerate(layer.logits):
+                layer.logits[k] = logits.to(device)
+            layer.weights[:] = [None if w is None else w.to(device) for w in layer.weights]
+        return self
+
     def with_layer(self, layer: Layer) -> Mosaic:
         """The same answer with one more sparse level above; what is added to it does not change this one."""
         return Mosaic(self.coarse, self.size, self.activation, [*self.layers, layer], self.footprint)

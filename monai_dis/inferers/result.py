@@ -15,6 +15,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
+from monai_dis.inferers.batching import adapted
 from monai_dis.inferers.grid import spacing_mm_of
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.outputs import OutputForm
@@ -96,7 +97,7 @@ class IterativeResult:
         """Class indices on the image's grid; see `monai_dis.inferers.mosaic.Mosaic.labels`."""
         with self._watch.stage("merge"):
             # Counting in the same pass costs little; a pass of its own would compose everything again.
-            labels, counted = survey(self.mosaic, labels=True, score_size=self._score_size)
+            labels, counted = self._survey_now(labels=True)
         assert labels is not None and counted is not None
         self._surveyed = _Surveyed(counted, self._windows_in_mosaic)
         return self._with_meta(labels)
@@ -166,14 +167,17 @@ class IterativeResult:
     def _survey(self) -> VoxelCounts:
         """Counts of the answer as it is: windows that were added since are seen."""
         if self._surveyed is None or self._surveyed.windows != self._windows_in_mosaic:
-            _, counted = survey(self.mosaic, labels=False, score_size=self._score_size)
+            _, counted = self._survey_now(labels=False)
             assert counted is not None
             self._surveyed = _Surveyed(counted, self._windows_in_mosaic)
         return self._surveyed.counts
 
+    def _survey_now(self, *, labels: bool) -> tuple[Tensor | None, VoxelCounts | None]:
+        return adapted(lambda: survey(self.mosaic, labels=labels, score_size=self._score_size), self.mosaics)
+
     def _composed(self, mosaic: Mosaic) -> Tensor:
         with self._watch.stage("merge"):
-            logits = mosaic.compose().to(self._dtype)
+            logits = adapted(lambda: mosaic.compose().to(self._dtype), self.mosaics)
         return self._with_meta(logits)
 
     def _with_meta(self, values: Tensor) -> Tensor:

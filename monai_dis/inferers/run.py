@@ -22,6 +22,7 @@ from monai_dis.inferers.grid import resample
 from monai_dis.inferers.merge import weight_map
 from monai_dis.inferers.mosaic import Layer, Mosaic
 from monai_dis.inferers.plan import Settings, SparsePlan, plan_sparse_levels
+from monai_dis.inferers.reading import ImageReader
 from monai_dis.inferers.refine import refine_windows
 from monai_dis.inferers.result import Counts, IterativeResult
 from monai_dis.inferers.score import WindowScores, lost_detail, probabilities, score_windows
@@ -113,11 +114,12 @@ def run_levels(
             ]
         spent = [s.plus_operations(toll).plus(len(p[0]), cost) for s, p in zip(spent, picks, strict=True)]
         records.extend(_records(plan, picks, image.shape[2:]))
+        count = sum(len(p[0]) for p in picks)
         with watch.stage("gather", calls=0):
-            level_image = resample(image, plan.windows.grid) if level_image is None else level_image
-            smaller = level_image
-        extra = None if condition is None else resample(condition, plan.windows.grid)
-        refine_windows(level_image, extra, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
+            reader = ImageReader(image, plan, settings, count, level_image)
+            extra = None if condition is None else ImageReader(condition, plan, settings, count)
+            smaller = smaller if reader.on_grid is None else reader.on_grid
+        refine_windows(reader, extra, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
 
     # By itself: a result that waits for its counts must not keep the images of the pass in memory.
     image_count, coarse_operations = image.shape[0], coarse.operations

@@ -339,8 +339,10 @@ def _table_at(values: Tensor, known: Sequence[np.ndarray]) -> np.ndarray:
         for first in range(start, stop, _PLANES):
             planes = (values[:, :, first : min(first + _PLANES, stop)] * _QUANTUM).round().to(torch.int32)
             total += planes.sum(2, dtype=torch.int32)
-        rows.append(total.cpu().numpy())
-    table = np.cumsum(np.stack([np.zeros_like(rows[0]), *rows], axis=2), axis=2) / _QUANTUM
+        rows.append(total)
+    # To the CPU at once: an accelerator is waited for once.
+    sums = torch.stack(rows, dim=2).cpu().numpy()
+    table = np.cumsum(np.concatenate([np.zeros_like(sums[:, :, :1]), sums], axis=2), axis=2) / _QUANTUM
     for axis, places in enumerate(known[1:], start=3):
         sums = np.cumsum(table, axis=axis)
         table = np.concatenate([np.zeros_like(sums.take([0], axis=axis)), sums], axis=axis).take(places, axis=axis)

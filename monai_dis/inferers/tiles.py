@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-__all__ = ["Box", "covering_boxes", "exact_boxes", "numbers_at_once"]
+__all__ = ["ROUND", "Box", "covering_boxes", "exact_boxes", "numbers_at_once"]
 
 Box = tuple[tuple[int, int], ...]
 """First tile and one past the last one, per axis."""
@@ -20,8 +20,8 @@ Box = tuple[tuple[int, int], ...]
 _CACHED = 1 << 21
 # An accelerator is fed by few large kernels.
 _LAUNCHED = 1 << 24
-# Voxels that take as long as a round of kernels does beside its work.
-_ROUND = 1 << 17
+#: Voxels that take as long as a round of kernels does beside its work.
+ROUND = 1 << 17
 
 
 def numbers_at_once(device: torch.device) -> int:
@@ -45,7 +45,7 @@ def covering_boxes(marked: np.ndarray, edges: Sequence[np.ndarray], most: int) -
         >>> covering_boxes(marked, [np.arange(3), np.arange(4)], 100)
         [((0, 2), (0, 3))]
     """
-    return list(_boxes(marked, tuple((0, n) for n in marked.shape), edges, most, _ROUND, 0.5))
+    return list(_boxes(marked, tuple((0, n) for n in marked.shape), edges, most, ROUND, 0.5))
 
 
 def exact_boxes(marked: np.ndarray) -> list[Box]:
