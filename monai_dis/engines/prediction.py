@@ -24,7 +24,7 @@ from monai_dis.engines.device import PeakMemory
 from monai_dis.engines.modes import Runner
 from monai_dis.engines.network_input import NetworkInput, check_axes, check_image
 from monai_dis.engines.window_outlines import Box, boxes_of
-from monai_dis.errors import DisError, ImageError
+from monai_dis.errors import DisError, ImageError, OutOfMemoryError
 from monai_dis.inferers.score import uncertainty
 
 __all__ = ["Prediction", "Predictor", "Prepared", "Stopwatch"]
@@ -159,6 +159,8 @@ class Predictor:
         memory.start()
         try:
             return self._predict(path, image, memory, watch)
+        except OutOfMemoryError as error:
+            raise ImageError(f"{path} needs more memory than there is: {error}") from error
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise ImageError(
                 f"{path} needs more memory than there is; use a smaller sw_batch_size, a budget, or another device."

@@ -17,7 +17,7 @@ import torch
 from monai_dis.errors import OutOfMemoryError
 from monai_dis.inferers.mosaic import Mosaic
 
-__all__ = ["WindowBatch", "adapted", "is_out_of_memory", "moved_to_cpu", "windows_at_once"]
+__all__ = ["WindowBatch", "adapted", "is_out_of_memory", "moved_to_cpu", "one_pass", "windows_at_once"]
 
 logger = logging.getLogger("monai_dis")
 
@@ -84,6 +84,22 @@ class WindowBatch:
         )
         return True
 
+    def until_it_fits(self, run: Callable[[], T]) -> T:
+        """Run a whole pass, with smaller batches from its beginning where memory runs out.
+
+        Raises:
+            OutOfMemoryError: when one window does not fit.
+        """
+        while True:
+            try:
+                return run()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                caught = error
+            if not self.shrink():
+                raise self.too_small() from caught
+
     def too_small(self) -> OutOfMemoryError:
         """What to say when one window does not fit either."""
         size = " x ".join(map(str, self._size))
@@ -91,6 +107,23 @@ class WindowBatch:
             f"level {self._level}: one window of {size} voxels does not fit into the memory of {self._device}; use a smaller "
             "roi_size or halo, autocast='bfloat16', or another sw_device."
         )
+
+
+def one_pass(run: Callable[[], T], size: Sequence[int], device: torch.device) -> T:
+    """Run level 0 on a whole grid.
+
+    Raises:
+        OutOfMemoryError: when it does not fit.
+    """
+    try:
+        return run()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"level 0: one pass over {' x '.join(map(str, size))} voxels does not fit into the memory of {device}; use a larger "
+            "coarse_scale, give level 0 a roi_size, so that it runs in windows, or give fewer images at a time."
+        ) from error
 
 
 def adapted(work: Callable[[], T], mosaics: Sequence[Mosaic]) -> T:

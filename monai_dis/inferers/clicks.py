@@ -206,7 +206,7 @@ def _refined(
         return below, now
     stages = stages_of(network, settings.levels)
     index = min(range(len(stages.refine)), key=lambda i: _distance(mosaic, i + 1, grid))
-    call = NetworkCall(stages.refine[index], stages.conditioned[index])
+    call = NetworkCall(stages.refine[index], stages.conditioned[index], autocast=settings.autocast)
     answer = call(window, [], below=below)
     if isinstance(answer, dict):
         answer = next(iter(answer.values()))

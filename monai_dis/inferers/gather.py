@@ -12,6 +12,7 @@ from monai.utils import PytorchPadMode, look_up_option
 from torch import Tensor
 
 from monai_dis.errors import LevelError
+from monai_dis.inferers.grid import spatial
 
 __all__ = ["gather_windows", "pad_image"]
 
@@ -63,7 +64,7 @@ def gather_windows(image: Tensor, batch_index: Tensor, corners: Tensor, size: Se
         # Copies of whole rows; an indexed read works number by number.
         out = image.new_empty((len(corners), image.shape[1], *size))
         for k, (index, corner) in enumerate(zip(batch_index.tolist(), corners.tolist(), strict=True)):
-            out[k] = image[index][(slice(None), *[slice(c, c + n) for c, n in zip(corner, size, strict=True)])]
+            out[k] = image[index : index + 1][spatial([slice(c, c + n) for c, n in zip(corner, size, strict=True)])][0]
         return out
     view = image
     for axis, n in enumerate(size):

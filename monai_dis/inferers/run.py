@@ -61,15 +61,17 @@ def run_levels(
     watch = Stopwatch(cuda=any(d.startswith("cuda") for d in (str(settings.sw_device), str(image.device))))
 
     with watch.stage("coarse", calls=0):
-        first = NetworkCall(stages.coarse, False, args, kwargs, settings.with_coord, condition is not None)
+        first = NetworkCall(
+            stages.coarse, False, args, kwargs, settings.with_coord, condition is not None, settings.autocast
+        )
         coarse = coarse_pass(image, condition, settings.levels[0].grid_of(inputs), first, settings)
     watch.calls["coarse"] = coarse.calls
     mosaics = [_mosaic(output, coarse.footprint, image, plans, settings) for output in coarse.outputs]
     refiners = [
-        NetworkCall(n, c, args, kwargs, settings.with_coord, condition is not None)
+        NetworkCall(n, c, args, kwargs, settings.with_coord, condition is not None, settings.autocast)
         for n, c in zip(stages.refine, stages.conditioned, strict=True)
     ]
-    scorers = scorers_of(plans, stages.scorers)
+    scorers = scorers_of(plans, stages.scorers, settings.autocast)
     prices = _Prices(image, plans, refiners, scorers, mosaics[0], settings)
 
     per_image = coarse.operations() / image.shape[0] if prices.needed else 0.0
