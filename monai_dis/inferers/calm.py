@@ -54,7 +54,9 @@ def calm_ground(mosaic: Mosaic, need: Sequence[Sequence[np.ndarray]], *, unsure_
     known, labels, unsure, settled = (t.cpu().numpy() for t in find(mosaic.coarse, need[0]))
     calm: np.ndarray = np.all(known & settled if unsure_known else known, axis=0)
     for layer, rows in zip(mosaic.layers, need[1:], strict=True):
-        corners = layer.places()[1] if len(layer) else np.zeros((0, len(rows)), dtype=np.int64)
+        if len(layer) == 0:
+            continue
+        corners = layer.places()[1]
         # Tiles that a window reaches, axis by axis.
         spans = [
             (

@@ -313,6 +313,8 @@ class Mosaic:
     def _hides(self, level: int, region: tuple[slice, ...], image: int | None) -> bool:
         """Whether the level below shows nowhere, so that it need not be brought to this grid: no border is near."""
         layer = self.layers[level - 1]
+        if not layer.images:
+            return False
         if layer.merge != "blend":  # other merges look at weights, which may be zero, or at the level below itself
             return False
         grown = [part for part, _ in _grown(region, fade_radius(layer.roi), layer.grid)]

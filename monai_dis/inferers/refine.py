@@ -87,7 +87,10 @@ def refine_windows(
                     if settings.process_fn is not None:
                         kept, weight = _processed(kept, given.window[spatial(inside)], mosaics[0], plan, settings)
                     # To where the answer lies before any is added: a batch is in all mosaics or in none.
-                    kept = [o.to(m.coarse.device, m.coarse.dtype) for m, o in zip(mosaics, kept, strict=True)]
+                    # Channels first, since voxels of one class are what is worked on from here.
+                    kept = [
+                        o.to(m.coarse.device, m.coarse.dtype).contiguous() for m, o in zip(mosaics, kept, strict=True)
+                    ]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
