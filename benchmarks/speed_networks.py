@@ -28,6 +28,7 @@ def bundle_parts(name: str) -> tuple[nn.Module, IterativeInferer]:
     """Network, untrained, and inferer of a bundle."""
     parser = ConfigParser()
     parser.read_config(str(BUNDLES / name / "configs" / "inference.yaml"))
+    parser["bundle_root"] = str(BUNDLES / name)
     torch.manual_seed(0)
     return parser.get_parsed_content("network_def").eval(), parser.get_parsed_content("inferer")
 

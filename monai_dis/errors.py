@@ -13,6 +13,7 @@ __all__ = [
     "ImageError",
     "LevelError",
     "NetworkError",
+    "OutOfMemoryError",
     "OutputError",
 ]
 
@@ -39,6 +40,10 @@ class NetworkError(DisError, ValueError):
 
 class ClusterError(DisError, RuntimeError):
     """A cluster that cannot be reached, or that has no worker."""
+
+
+class OutOfMemoryError(DisError, RuntimeError):
+    """Memory that ran out although batches were made smaller and the answer was moved to the CPU."""
 
 
 class DataError(DisError, ValueError):

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from monai_dis.errors import BudgetError, DisError
 from monai_dis.inferers import Budget, IterativeInferer
+from monai_dis.inferers.batching import windows_at_once
+from monai_dis.inferers.call import mixed_precision
 from monai_dis.inferers.operations import count_operations
 from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
 from monai_dis.inferers.score import hard_labels
@@ -86,12 +88,13 @@ class Runner:
     def _slide(self, image: Tensor, plan: SparsePlan) -> tuple[Tensor, dict[str, Any]]:
         settings, roi, size = self.inferer.settings, plan.windows.roi, tuple(image.shape[2:])
         network = stages_of(self.network, settings.levels).refine[-1]
+        batch = plan.sw_batch_size or windows_at_once(roi)
         window = SlidingWindowInferer(
-            roi, plan.sw_batch_size, self.overlap, plan.mode, settings.sigma_scale, settings.padding_mode, settings.cval,
+            roi, batch, self.overlap, plan.mode, settings.sigma_scale, settings.padding_mode, settings.cval,
             sw_device=settings.sw_device, device=settings.device,
         )  # fmt: skip
         start = time.perf_counter()
-        with torch.no_grad():
+        with torch.no_grad(), mixed_precision(settings.autocast, torch.device(settings.sw_device or image.device)):
             logits = window(image, network)
         if image.device.type == "cuda":
             torch.cuda.synchronize(image.device)
@@ -120,7 +123,7 @@ class Runner:
             "fraction_of_full_pass": count * each / full_pass if full_pass else 0.0,
             "fraction_of_sliding_window": count * each / sliding if sliding else 0.0,
             "seconds": {"refine": seconds},
-            "calls": {"refine": -(-count // plan.sw_batch_size)},
+            "calls": {"refine": -(-count // batch)},
         }
 
 

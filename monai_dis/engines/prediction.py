@@ -23,7 +23,7 @@ from monai_dis.data.images import check_readable
 from monai_dis.engines.device import PeakMemory
 from monai_dis.engines.network_input import NetworkInput, check_axes, check_image
 from monai_dis.engines.window_outlines import Box, boxes_of
-from monai_dis.errors import DisError, ImageError
+from monai_dis.errors import DisError, ImageError, OutOfMemoryError
 from monai_dis.inferers import IterativeInferer
 from monai_dis.inferers.score import uncertainty
 
@@ -307,6 +307,8 @@ def enough_memory(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except OutOfMemoryError as error:
+        raise ImageError(f"{path} needs more memory than there is: {error}") from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ImageError(
             f"{path} needs more memory than there is; use a smaller sw_batch_size, a budget, or another device."

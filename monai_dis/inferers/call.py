@@ -6,6 +6,7 @@ Letters in shapes: ``K`` windows, ``Ci`` image channels, ``C`` classes, ``*read`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from monai_dis.errors import ImageError
 from monai_dis.inferers.operations import count_operations, fitting_multiple, preview
 
-__all__ = ["NetworkCall", "Places", "check_condition", "places_of"]
+__all__ = ["NetworkCall", "Places", "check_condition", "mixed_precision", "places_of"]
 
 Places = list[list[slice]]
 """Where each window lies: the slices of image, channels and spatial axes, as MONAI's sliding window gives them."""
@@ -32,6 +33,7 @@ class NetworkCall:
         kwargs: further keyword arguments.
         with_coord: whether it takes the places of the windows as its second argument.
         with_condition: whether it takes windows of the caller's ``condition`` as a keyword argument.
+        autocast: type of mixed precision, see `monai_dis.inferers.IterativeInferer`.
     """
 
     network: Callable[..., Any]
@@ -40,6 +42,7 @@ class NetworkCall:
     kwargs: dict[str, Any] = field(default_factory=dict)
     with_coord: bool = False
     with_condition: bool = False
+    autocast: str | None = None
 
     def __call__(
         self, window: Tensor, places: Places, *, below: Tensor | None = None, condition: Tensor | None = None
@@ -58,7 +61,8 @@ class NetworkCall:
         if self.conditioned:
             inputs.append(below)
         more = {**self.kwargs, "condition": condition} if self.with_condition else self.kwargs
-        return self.network(*inputs, *self.args, **more)
+        with mixed_precision(self.autocast, window.device):
+            return self.network(*inputs, *self.args, **more)
 
     def operations(self, like: Tensor, size: Sequence[int], channels: int = 0, count: int = 1) -> int:
         """Multiply-accumulates for windows of a size.
@@ -97,6 +101,11 @@ class NetworkCall:
             return self.network(window, *([places] if self.with_coord else []), *rest, **more, **extra)
 
         return call
+
+
+def mixed_precision(autocast: str | None, device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which a network runs; None leaves it as the caller has it."""
+    return nullcontext() if autocast is None else torch.autocast(device.type, getattr(torch, autocast))
 
 
 def places_of(start: Sequence[int], size: Sequence[int], image: int) -> list[slice]:

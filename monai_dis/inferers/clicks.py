@@ -24,7 +24,7 @@ from monai_dis.inferers.grid import grid_size, resample, spatial
 from monai_dis.inferers.merge import importance_map
 from monai_dis.inferers.mosaic import Layer, Mosaic
 from monai_dis.inferers.plan import Settings
-from monai_dis.inferers.refine import read_below
+from monai_dis.inferers.reading import read_below
 from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.windows import full_roi
 
@@ -206,7 +206,7 @@ def _refined(
         return below, now
     stages = stages_of(network, settings.levels)
     index = min(range(len(stages.refine)), key=lambda i: _distance(mosaic, i + 1, grid))
-    call = NetworkCall(stages.refine[index], stages.conditioned[index])
+    call = NetworkCall(stages.refine[index], stages.conditioned[index], autocast=settings.autocast)
     answer = call(window, [], below=below)
     if isinstance(answer, dict):
         answer = next(iter(answer.values()))

@@ -13,6 +13,7 @@ import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
+from monai_dis.inferers.batching import WindowBatch, one_pass, windows_at_once
 from monai_dis.inferers.call import NetworkCall, Places, places_of
 from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.gather import pad_image
@@ -89,7 +90,8 @@ def _in_one_pass(
 
     whole = padded(here)
     places = [places_of([0] * len(before), whole.shape[2:], b) for b in range(len(whole))]
-    answer = network(whole, places, condition=None if extra is None else padded(extra.to(whole.device)))
+    travelling = None if extra is None else padded(extra.to(whole.device))
+    answer = one_pass(lambda: network(whole, places, condition=travelling), whole.shape[2:], whole.device)
     outputs, form = flatten_outputs(answer, whole.shape[0], whole.shape[2:], "coarse network")
     inside = tuple(slice(b, b + n) for b, n in zip(before, small.shape[2:], strict=True))
     device = settings.device or small.device
@@ -128,24 +130,35 @@ def _in_windows(
         return processed, weight
 
     travelling: dict[str, Any] = {} if extra is None else {"condition": extra}
-    answer = sliding_window_inference(
-        small,
-        roi,
-        level.sw_batch_size or settings.sw_batch_size,
-        predictor,
-        overlap=overlap,
-        mode=mode,
-        sigma_scale=settings.sigma_scale,
-        padding_mode=settings.padding_mode,
-        cval=settings.cval,
-        sw_device=settings.sw_device,
-        device=settings.device,
-        progress=settings.progress,
-        roi_weight_map=settings.roi_weight_map,
-        process_fn=None if settings.process_fn is None else process,
-        with_coord=True,
-        **travelling,
-    )
+    device = torch.device(settings.sw_device or small.device)
+    # What a window takes is not measured here: MONAI's loop has one number of windows for all calls.
+    size = WindowBatch(level.sw_batch_size or settings.sw_batch_size or windows_at_once(roi), roi, device, 0)
+
+    def slide() -> Any:
+        nonlocal calls
+        calls = 0
+        forms.clear()
+        weights.clear()
+        return sliding_window_inference(
+            small,
+            roi,
+            size.windows,
+            predictor,
+            overlap=overlap,
+            mode=mode,
+            sigma_scale=settings.sigma_scale,
+            padding_mode=settings.padding_mode,
+            cval=settings.cval,
+            sw_device=settings.sw_device,
+            device=settings.device,
+            progress=settings.progress,
+            roi_weight_map=settings.roi_weight_map,
+            process_fn=None if settings.process_fn is None else process,
+            with_coord=True,
+            **travelling,
+        )
+
+    answer = size.until_it_fits(slide)
     outputs, _ = flatten_outputs(answer, small.shape[0], windows.grid, "coarse network")
     count = len(windows) * small.shape[0]
     like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(1, small.shape[1], 1)

@@ -80,7 +80,7 @@ class DropInInferer(IterativeInferer):
 
     Args:
         roi_size: window size.
-        sw_batch_size: windows per network call.
+        sw_batch_size: windows per network call; None finds a number, see `IterativeInferer`.
         overlap: windows are chosen among the positions of a sliding window with this overlap; 0.5 at least, since windows
             across the borders of others are what is looked for.
         mode: ``"constant"`` or ``"gaussian"`` weights where windows overlap.
@@ -110,7 +110,7 @@ class DropInInferer(IterativeInferer):
     def __init__(
         self,
         roi_size: Sequence[int] | int,
-        sw_batch_size: int = 1,
+        sw_batch_size: int | None = 1,
         overlap: Sequence[float] | float = 0.5,
         mode: str = "constant",
         sigma_scale: Sequence[float] | float = 0.125,

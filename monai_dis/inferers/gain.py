@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from monai_dis.errors import NetworkError
+from monai_dis.inferers.call import mixed_precision
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.operations import count_operations
 from monai_dis.inferers.plan import SparsePlan
@@ -27,10 +28,12 @@ class Scorer:
     Args:
         network: takes the image (B, Ci, *grid) and the logits (B, C, *grid) of the level below, gives (B, 1, *grid).
         level: number of the level, for messages.
+        autocast: type of mixed precision, see `monai_dis.inferers.IterativeInferer`.
     """
 
     network: Callable[..., Any]
     level: int
+    autocast: str | None = None
 
     def __call__(self, image: Tensor, logits: Tensor, device: torch.device | str) -> Tensor:
         """Expected gain of every voxel of the level below.
@@ -47,7 +50,8 @@ class Scorer:
             NetworkError: when the answer has another shape.
         """
         grid = tuple(logits.shape[2:])
-        gain = self.network(resample(image, grid).to(device), logits.to(device))
+        with mixed_precision(self.autocast, torch.device(device)):
+            gain = self.network(resample(image, grid).to(device), logits.to(device))
         expected = (logits.shape[0], 1, *grid)
         if not isinstance(gain, Tensor) or tuple(gain.shape) != expected:
             found = tuple(gain.shape) if isinstance(gain, Tensor) else type(gain).__name__
@@ -66,7 +70,9 @@ class Scorer:
         return count_operations(self.network, [one.expand(1, like.shape[1], *grid), one.expand(1, channels, *grid)])
 
 
-def scorers_of(plans: Sequence[SparsePlan], networks: Sequence[Callable[..., Any] | None]) -> list[Scorer | None]:
+def scorers_of(
+    plans: Sequence[SparsePlan], networks: Sequence[Callable[..., Any] | None], autocast: str | None = None
+) -> list[Scorer | None]:
     """The scorers of the levels that score by gain.
 
     Raises:
@@ -79,5 +85,5 @@ def scorers_of(plans: Sequence[SparsePlan], networks: Sequence[Callable[..., Any
                 f"level {plan.index} is scored by gain, but the network has no scorer for it; give TwoStageNet a "
                 "scorer, or choose the score entropy."
             )
-        scorers.append(Scorer(network, plan.index) if plan.score == "gain" and network is not None else None)
+        scorers.append(Scorer(network, plan.index, autocast) if plan.score == "gain" and network is not None else None)
     return scorers

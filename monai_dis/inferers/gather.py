@@ -1,4 +1,4 @@
-"""Reading windows from an image: one indexed read for a whole batch.
+"""Reading windows from an image: one indexed read for a whole batch on an accelerator.
 
 Letters in shapes: ``B`` batch, ``Ci`` image channels, ``K`` windows, ``D`` spatial axes, ``*roi`` window size.
 """
@@ -12,6 +12,7 @@ from monai.utils import PytorchPadMode, look_up_option
 from torch import Tensor
 
 from monai_dis.errors import LevelError
+from monai_dis.inferers.grid import spatial
 
 __all__ = ["gather_windows", "pad_image"]
 
@@ -59,6 +60,12 @@ def gather_windows(image: Tensor, batch_index: Tensor, corners: Tensor, size: Se
     Returns:
         (K, Ci, *size), contiguous.
     """
+    if image.device.type == "cpu":
+        # Copies of whole rows; an indexed read works number by number.
+        out = image.new_empty((len(corners), image.shape[1], *size))
+        for k, (index, corner) in enumerate(zip(batch_index.tolist(), corners.tolist(), strict=True)):
+            out[k] = image[index : index + 1][spatial([slice(c, c + n) for c, n in zip(corner, size, strict=True)])][0]
+        return out
     view = image
     for axis, n in enumerate(size):
         view = view.unfold(axis + 2, n, 1)

@@ -19,6 +19,7 @@ from monai_dis.errors import LevelError
 from monai_dis.inferers.budget import Budget
 from monai_dis.inferers.level import (
     AGGREGATES,
+    AUTOCASTS,
     MERGES,
     MODES,
     OUTPUTS,
@@ -48,7 +49,10 @@ class IterativeInferer(Inferer):
 
     Args:
         roi_size: window size of the sparse levels in voxels of their grids; entries of None or -1 take the whole axis.
-        sw_batch_size: windows per network call; the result does not depend on it.
+        sw_batch_size: windows per network call; the result does not depend on it. None finds a number: on a GPU as many as fit
+            into 70 % of the free memory, by what a first call of one window takes, and 128 at most; on a CPU, and for a level 0
+            in windows, as many as hold 2**17 voxels together, 16 at most. Where memory runs out the number is halved on the
+            way, down to 1; then the answer is put together on the CPU.
         overlap: share of a window that its neighbour covers, in [0, 1). Windows are chosen among the positions of
             MONAI's sliding window with this overlap: 0 is the contiguous grid, larger values give a finer choice.
         mode: ``"constant"`` or ``"gaussian"`` weights where windows of a level overlap.
@@ -77,6 +81,8 @@ class IterativeInferer(Inferer):
         process_fn: ``(outputs, windows, weights) -> (outputs, weights)``, called after the network on every batch of windows;
             not on a level 0 in one pass, which has none.
         output: ``"logits"``, or ``"labels"``, which are composed slab by slab, so that ``C`` x full resolution never exists.
+        autocast: ``"bfloat16"`` or ``"float16"`` runs the networks in mixed precision; their logits are averaged and kept in
+            float32 all the same.
 
     Raises:
         LevelError: when an argument is out of range.
@@ -92,7 +98,7 @@ class IterativeInferer(Inferer):
     def __init__(
         self,
         roi_size: Sequence[int] | int,
-        sw_batch_size: int = 1,
+        sw_batch_size: int | None = 1,
         overlap: Sequence[float] | float = 0.25,
         mode: str = "constant",
         sigma_scale: Sequence[float] | float = 0.125,
@@ -116,6 +122,7 @@ class IterativeInferer(Inferer):
         roi_weight_map: Tensor | None = None,
         process_fn: Callable[..., Any] | None = None,
         output: str = "logits",
+        autocast: str | None = None,
     ) -> None:
         super().__init__()
         mode, padding_mode = _word(mode), _word(padding_mode)
@@ -128,13 +135,18 @@ class IterativeInferer(Inferer):
             ("selection", selection, SELECTIONS),
             ("merge", merge, MERGES),
             ("output", output, OUTPUTS),
+            ("autocast", autocast, AUTOCASTS),
         ):
             check_choice(name, value, choices)
         check_roi_size(roi_size)
         check_overlap(overlap)
         check_exploration(exploration)
-        if isinstance(sw_batch_size, bool) or int(sw_batch_size) != sw_batch_size or sw_batch_size < 1:
-            raise LevelError(f"sw_batch_size must be a whole number of 1 or more, got {sw_batch_size!r}.")
+        if sw_batch_size is not None:
+            if isinstance(sw_batch_size, bool) or int(sw_batch_size) != sw_batch_size or sw_batch_size < 1:
+                raise LevelError(
+                    f"sw_batch_size must be a whole number of 1 or more, or None to find one, got {sw_batch_size!r}."
+                )
+            sw_batch_size = int(sw_batch_size)
         chosen = [Level(coarse_scale), Level(1)] if levels is None else [Level.of(level) for level in levels]
         if not chosen:
             raise LevelError("levels must hold one level at least, the dense one.")
@@ -142,7 +154,7 @@ class IterativeInferer(Inferer):
             levels=tuple(chosen),
             budget=Budget.of(budget),
             roi_size=roi_size,
-            sw_batch_size=int(sw_batch_size),
+            sw_batch_size=sw_batch_size,
             overlap=overlap,
             mode=mode,
             sigma_scale=sigma_scale,
@@ -162,6 +174,7 @@ class IterativeInferer(Inferer):
             roi_weight_map=roi_weight_map,
             process_fn=process_fn,
             output=output,
+            autocast=autocast,
         )
 
     @property
@@ -232,7 +245,7 @@ class IterativeInferer(Inferer):
 def iterative_inference(
     inputs: Tensor,
     roi_size: Sequence[int] | int,
-    sw_batch_size: int,
+    sw_batch_size: int | None,
     predictor: Callable[..., Any],
     overlap: Sequence[float] | float = 0.25,
     mode: str = "constant",
@@ -257,6 +270,7 @@ def iterative_inference(
     roi_weight_map: Tensor | None = None,
     process_fn: Callable[..., Any] | None = None,
     output: str = "logits",
+    autocast: str | None = None,
     **kwargs: Any,
 ) -> Any:
     """`IterativeInferer` as a function, with the arguments of ``monai.inferers.sliding_window_inference``.
@@ -289,6 +303,7 @@ def iterative_inference(
         roi_weight_map=roi_weight_map,
         process_fn=process_fn,
         output=output,
+        autocast=autocast,
     )
     return inferer(inputs, predictor, *args, **kwargs)
 

@@ -16,8 +16,10 @@ from monai_dis.inferers.grid import grid_size, scale_from_spacing
 
 __all__ = [
     "AGGREGATES",
+    "AUTOCASTS",
     "MERGES",
     "MODES",
+    "OUTPUTS",
     "SCORES",
     "SELECTIONS",
     "Level",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 SELECTIONS = ("coverage", "ranked", "depth")
+AUTOCASTS = ("bfloat16", "float16")
 OUTPUTS = ("logits", "labels")
 SCORES = ("entropy", "margin", "least_confidence", "poster", "gain")
 AGGREGATES = ("mean", "sum", "max")

@@ -9,10 +9,10 @@ part of a level's grid at hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from monai.data.utils import compute_importance_map
 from torch import Tensor
 
@@ -171,23 +171,32 @@ def fade(covered: Tensor, radius: Sequence[int]) -> Tensor:
         >>> [round(float(v), 2) for v in fade(row, [1])[0, 0]]
         [0.0, 0.0, 0.0, 0.33, 0.67, 1.0, 1.0, 1.0]
     """
-    counts = covered.int()
+    full = math.prod(2 * r + 1 for r in radius)
+    inner = covered
     for axis, r in enumerate(radius, start=2):
-        counts = (_box_counts(counts, axis, r) == 2 * r + 1).int()
+        inner = _over_box(inner, axis, 2 * r + 1, torch.bitwise_and)
+    counts = inner.to(torch.int16 if full < 1 << 15 else torch.int32)
     for axis, r in enumerate(radius, start=2):
-        counts = _box_counts(counts, axis, r)
-    full = 1
-    for r in radius:
-        full *= 2 * r + 1
+        counts = _over_box(counts, axis, 2 * r + 1, torch.add)
     return counts.float() / full
 
 
-def _box_counts(values: Tensor, axis: int, radius: int) -> Tensor:
-    """Sums of ``2 * radius + 1`` neighbours along an axis, for the positions that have them all; exact in integers."""
-    if radius == 0:
-        return values
-    sums = values.cumsum(axis, dtype=torch.int32)
-    sums = F.pad(sums, [0, 0] * (values.ndim - 1 - axis) + [1, 0])
-    width = 2 * radius + 1
-    n = values.shape[axis] - width + 1
-    return sums.narrow(axis, width, n) - sums.narrow(axis, 0, n)
+def _over_box(values: Tensor, axis: int, width: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Combine ``width`` neighbours along an axis, for the positions that have them all; whole numbers, so any order will do.
+
+    Halves of a box are alike, so that a box of 13 takes five steps.
+    """
+    count = values.shape[axis] - width + 1
+    done: Tensor | None = None
+    reach, step = 0, 1  # what is done reaches over so many neighbours, the next values over `step`
+    while True:
+        if width & step:
+            part = values.narrow(axis, reach, count)
+            done = part if done is None else combine(done, part)
+            reach += step
+        if reach == width:
+            assert done is not None
+            return done
+        length = values.shape[axis] - step
+        values = combine(values.narrow(axis, 0, length), values.narrow(axis, step, length))
+        step *= 2

@@ -10,9 +10,9 @@ image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 import torch
@@ -30,7 +30,9 @@ from monai_dis.inferers.merge import (
     merge_below,
     window_parts,
 )
-from monai_dis.inferers.score import hard_labels, uncertainty
+from monai_dis.inferers.score import uncertainty
+from monai_dis.inferers.survey import survey
+from monai_dis.inferers.tiles import covering_boxes, numbers_at_once
 
 __all__ = ["Layer", "Mosaic"]
 
@@ -54,22 +56,31 @@ class Layer:
     corners: list[tuple[int, ...]] = field(default_factory=list, init=False)
     logits: list[Tensor] = field(default_factory=list, init=False)
     weights: list[Tensor | None] = field(default_factory=list, init=False)
-    _corners: np.ndarray = field(default_factory=lambda: np.zeros(0), init=False, repr=False)
+    _places: tuple[np.ndarray, np.ndarray] = field(
+        default_factory=lambda: (np.zeros(0, dtype=np.int64), np.zeros(0)), init=False, repr=False
+    )
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def touching(self, start: Sequence[int], stop: Sequence[int], image: int | None) -> Iterator[Placed]:
-        """The windows that meet a region, in the order they were added; ``image`` alone counts as index 0."""
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index in the batch (K,) and corner (K, D) of each window."""
+        if len(self._places[0]) != len(self.images):
+            self._places = np.asarray(self.images, dtype=np.int64), np.asarray(self.corners, dtype=np.int64)
+        return self._places
+
+    def touching(self, start: Sequence[int], stop: Sequence[int], image: int | None) -> np.ndarray:
+        """Indices (K,) of the windows that meet a region, of one image or of all, in the order they were added."""
         if not self.images:
-            return
-        if len(self._corners) != len(self.corners):
-            self._corners = np.asarray(self.corners)
-        corners = self._corners
+            return np.zeros(0, dtype=np.int64)
+        images, corners = self.places()
         meets = ((corners < np.asarray(stop)) & (corners + np.asarray(self.roi) > np.asarray(start))).all(axis=1)
-        for k in np.flatnonzero(meets):
-            if image is None or self.images[k] == image:
-                yield (self.images[k] if image is None else 0), self.corners[k], self.logits[k], self.weights[k]
+        return np.flatnonzero(meets if image is None else meets & (images == image))
+
+    def placed(self, start: Sequence[int], stop: Sequence[int], image: int | None) -> Iterator[Placed]:
+        """The windows of `touching` in their places; those of ``image`` alone count as index 0."""
+        for k in self.touching(start, stop, image).tolist():
+            yield (self.images[k] if image is None else 0), self.corners[k], self.logits[k], self.weights[k]
 
 
 class Mosaic:
@@ -151,6 +162,16 @@ class Mosaic:
         own = None if weight is None else weight.to(device=self.coarse.device, dtype=self.coarse.dtype)
         layer.weights.extend([own] * len(images))
 
+    def to(self, device: torch.device | str) -> Mosaic:
+        """Move the answer to a device; this mosaic itself, as a module does."""
+        self.coarse = self.coarse.to(device)
+        for layer in self.layers:
+            # One by one, so that what has moved makes room for what has not.
+            for k, logits in enumerate(layer.logits):
+                layer.logits[k] = logits.to(device)
+            layer.weights[:] = [None if w is None else w.to(device) for w in layer.weights]
+        return self
+
     def with_layer(self, layer: Layer) -> Mosaic:
         """The same answer with one more sparse level above; what is added to it does not change this one."""
         return Mosaic(self.coarse, self.size, self.activation, [*self.layers, layer], self.footprint)
@@ -172,15 +193,14 @@ class Mosaic:
         return out
 
     def labels(self) -> Tensor:
-        """Class indices, slab by slab, so that ``C`` x full resolution never exists.
+        """Class indices, piece by piece, so that ``C`` x full resolution never exists.
 
         Returns:
             see `monai_dis.inferers.score.hard_labels`.
         """
-        parts = [
-            hard_labels(self.compose(part), self.activation) for part in slabs(self.size, self.images * self.channels)
-        ]
-        return torch.cat(parts, dim=2)
+        labels, _ = survey(self, labels=True, score_size=None)
+        assert labels is not None
+        return labels
 
     def uncertainty(
         self, method: str = "entropy", *, size: Sequence[int] | None = None, level: int | None = None
@@ -203,9 +223,18 @@ class Mosaic:
             out[spatial(part)] = uncertainty(logits, method, activation=self.activation)
         return out
 
-    def grid(self, level: int, region: Region | None = None) -> Tensor:
-        """Logits ``F_level`` on the level's own grid, its windows merged in; (B, C, *region)."""
-        return self._at(level, _whole(self.grid_size(level), region), None)
+    def grid(self, level: int, region: Region | None = None, *, below: Tensor | None = None) -> Tensor:
+        """Logits ``F_level`` on the level's own grid, its windows merged in.
+
+        Args:
+            level: the last level that counts.
+            region: slices of its grid; all of it when not given.
+            below: (B, C, *region) ``F_(level-1)`` on the same grid and region, where the caller has it.
+
+        Returns:
+            (B, C, *region).
+        """
+        return self._at(level, _whole(self.grid_size(level), region), None, below)
 
     def on(self, size: Sequence[int], level: int, region: Region | None = None, *, image: int | None = None) -> Tensor:
         """Logits ``F_level`` interpolated to any grid of the image's field of view.
@@ -226,45 +255,75 @@ class Mosaic:
 
     def covered(self, level: int, region: Region | None = None, *, image: int | None = None) -> Tensor:
         """Where a sparse level has windows; (B, 1, *region) bool on its grid."""
+        return self._mask(level, _whole(self.layers[level - 1].grid, region), image).to(self.coarse.device)
+
+    def _mask(self, level: int, region: tuple[slice, ...], image: int | None) -> Tensor:
+        """`covered` on the CPU, where the corners are: an accelerator would have to be waited for."""
         layer = self.layers[level - 1]
-        whole = _whole(layer.grid, region)
-        start, stop = [s.start for s in whole], [s.stop for s in whole]
-        count = self.images if image is None else 1
-        mask = torch.zeros(
-            (count, 1, *[b - a for a, b in zip(start, stop, strict=True)]), dtype=torch.bool, device=self.coarse.device
-        )
-        for index, corner, *_ in layer.touching(start, stop, image):
+        start, stop = [s.start for s in region], [s.stop for s in region]
+        shape = [b - a for a, b in zip(start, stop, strict=True)]
+        mask = np.zeros((self.images if image is None else 1, 1, *shape), dtype=bool)
+        for index, corner, *_ in layer.placed(start, stop, image):
             parts = window_parts(corner, layer.roi, start, stop)
             assert parts is not None
             mask[index, 0][parts[0]] = True
-        return mask
+        return torch.from_numpy(mask)
 
-    def _at(self, level: int, region: tuple[slice, ...], image: int | None) -> Tensor:
+    def _at(self, level: int, region: tuple[slice, ...], image: int | None, below: Tensor | None = None) -> Tensor:
         if level == 0:
             batch = slice(None) if image is None else slice(image, image + 1)
             return self.coarse[batch][spatial(region)]
         layer = self.layers[level - 1]
-        out = self.on(layer.grid, level - 1, region, image=image)
-        tiles = _tiles_with_windows(layer, region, image)
-        if tiles:
-            out = out.clone()  # it may be the coarse map itself
-        for tile in tiles:
-            inside = spatial([slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True)])
-            out[inside] = self._merged(level, tile, out[inside], image)
+        if below is None:
+            if self._hides(level, region, image):
+                count = self.images if image is None else 1
+                size = [r.stop - r.start for r in region]
+                return self._average(level, region, self.coarse.new_empty((count, self.channels, *size)), image)[0]
+            below = self.on(layer.grid, level - 1, region, image=image)
+        boxes = _boxes_with_windows(layer, region, image, numbers_at_once(below.device) // (len(below) * self.channels))
+        if boxes == [region]:
+            return self._merged(level, region, below, image)
+        out = below.clone() if boxes else below  # it may be the coarse map itself
+        for box in boxes:
+            inside = spatial([slice(t.start - r.start, t.stop - r.start) for t, r in zip(box, region, strict=True)])
+            out[inside] = self._merged(level, box, out[inside], image)
         return out
 
-    def _merged(self, level: int, tile: tuple[slice, ...], base: Tensor, image: int | None) -> Tensor:
+    def _merged(self, level: int, box: tuple[slice, ...], base: Tensor, image: int | None) -> Tensor:
         """The windows of a level merged into the answer below on a small part of its grid."""
         layer = self.layers[level - 1]
-        start, stop = [s.start for s in tile], [s.stop for s in tile]
-        refined, weight = average_windows(layer.touching(start, stop, image), self._importance(layer), base, start)
-        if layer.merge == "blend":
-            weight = self._fade(level, tile, image)
+        refined, weight = self._average(level, box, base, image)
         below = None
+        if layer.merge == "blend":
+            fading = self._fade(level, box, image)
+            if fading is None:
+                return refined
+            weight = fading
         if layer.merge == "average":
             assert self.footprint is not None
-            below = self.footprint.weight(start, base)
+            below = self.footprint.weight([s.start for s in box], base)
         return merge_below(base, refined, weight, layer.merge, self.activation, below)
+
+    def _average(self, level: int, region: tuple[slice, ...], like: Tensor, image: int | None) -> tuple[Tensor, Tensor]:
+        """Mean of a level's windows on a region and their summed weight, see `average_windows`."""
+        layer = self.layers[level - 1]
+        start, stop = [s.start for s in region], [s.stop for s in region]
+        return average_windows(layer.placed(start, stop, image), self._importance(layer), like, start)
+
+    def _hides(self, level: int, region: tuple[slice, ...], image: int | None) -> bool:
+        """Whether the level below shows nowhere, so that it need not be brought to this grid: no border is near."""
+        layer = self.layers[level - 1]
+        if not layer.images:
+            return False
+        if layer.merge != "blend":  # other merges look at weights, which may be zero, or at the level below itself
+            return False
+        grown = [part for part, _ in _grown(region, fade_radius(layer.roi), layer.grid)]
+        start, stop = [g.start for g in grown], [g.stop for g in grown]
+        area = math.prod(b - a for a, b in zip(start, stop, strict=True)) * (self.images if image is None else 1)
+        # Windows that are too few to cover it need not be drawn.
+        if len(layer.touching(start, stop, image)) * math.prod(layer.roi) < area:
+            return False
+        return bool(self._mask(level, tuple(grown), image).all())
 
     def importance(self, level: int) -> Tensor:
         """Weight (*roi) of each voxel of a sparse level's windows."""
@@ -276,25 +335,29 @@ class Mosaic:
         layer.importance = layer.importance.to(device=self.coarse.device, dtype=self.coarse.dtype)
         return layer.importance
 
-    def _fade(self, level: int, region: tuple[slice, ...], image: int | None) -> Tensor:
-        """The fade on a region: coverage is read twice the radius around it; beyond the image all is covered."""
+    def _fade(self, level: int, region: tuple[slice, ...], image: int | None) -> Tensor | None:
+        """The fade on a region; None where it is 1 everywhere.
+
+        Coverage is read twice the radius around the region; beyond the image all is covered.
+        """
         layer = self.layers[level - 1]
         radius = fade_radius(layer.roi)
-        grown, inside = [], []
-        for part, r, n in zip(region, radius, layer.grid, strict=True):
-            first, last = max(part.start - 2 * r, 0), min(part.stop + 2 * r, n)
-            grown.append(slice(first, last))
-            before = first - (part.start - 2 * r)
-            inside.append(slice(before, before + last - first))
-        mask = self.covered(level, tuple(grown), image=image)
+        grown, inside = zip(*_grown(region, radius, layer.grid), strict=True)
+        mask = self._mask(level, grown, image)
         if bool(mask.all()):
-            return torch.ones(
-                (mask.shape[0], 1, *[p.stop - p.start for p in region]), dtype=self.coarse.dtype, device=mask.device
-            )
+            return None
         size = [p.stop - p.start + 4 * r for p, r in zip(region, radius, strict=True)]
-        padded = torch.ones((mask.shape[0], 1, *size), dtype=torch.bool, device=mask.device)
+        padded = torch.ones((mask.shape[0], 1, *size), dtype=torch.bool)
         padded[spatial(inside)] = mask
-        return fade(padded, radius).to(self.coarse.dtype)
+        return fade(padded.to(self.coarse.device), radius).to(self.coarse.dtype)
+
+
+def _grown(region: Sequence[slice], radius: Sequence[int], grid: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """A region grown by twice the radius, per axis: what of it lies inside the grid, and where in the grown region."""
+    for part, r, n in zip(region, radius, grid, strict=True):
+        first, last = max(part.start - 2 * r, 0), min(part.stop + 2 * r, n)
+        before = first - (part.start - 2 * r)
+        yield slice(first, last), slice(before, before + last - first)
 
 
 def _whole(size: Sequence[int], region: Region | None) -> tuple[slice, ...]:
@@ -303,19 +366,34 @@ def _whole(size: Sequence[int], region: Region | None) -> tuple[slice, ...]:
     return tuple(slice(*part.indices(n)) for part, n in zip(region, size, strict=True))
 
 
-def _tiles_with_windows(layer: Layer, region: tuple[slice, ...], image: int | None) -> list[tuple[slice, ...]]:
-    """The parts of a region that windows meet, in tiles of a window's size: what lies between costs no merging."""
+def _boxes_with_windows(
+    layer: Layer, region: tuple[slice, ...], image: int | None, most: int
+) -> list[tuple[slice, ...]]:
+    """The parts of a region that windows meet, made of tiles of a window's size: what lies between costs no merging.
+
+    Args:
+        layer: the windows.
+        region: slices of the layer's grid.
+        image: one image of the batch; all when None.
+        most: voxels per part.
+    """
     roi = np.asarray(layer.roi)
-    start, stop = [s.start for s in region], [s.stop for s in region]
-    found: set[tuple[int, ...]] = set()
-    for _, corner, *_ in layer.touching(start, stop, image):
-        first = np.maximum(np.asarray(corner), start) // roi
-        last = (np.minimum(np.asarray(corner) + roi, stop) - 1) // roi
-        found.update(product(*[range(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True)]))
+    start, stop = np.asarray([s.start for s in region]), np.asarray([s.stop for s in region])
+    near = layer.touching(start.tolist(), stop.tolist(), image)
+    if len(near) == 0:
+        return []
+    origin = start // roi
+    corners = layer.places()[1][near]
+    first = np.maximum(corners, start) // roi - origin
+    last = (np.minimum(corners + roi, stop) - 1) // roi - origin + 1
+    marked = np.zeros((stop - 1) // roi - origin + 1, dtype=bool)
+    for a, b in zip(first.tolist(), last.tolist(), strict=True):
+        marked[tuple(slice(i, j) for i, j in zip(a, b, strict=True))] = True
+    edges = [
+        np.clip((o + np.arange(n + 1)) * r, s.start, s.stop)
+        for o, n, r, s in zip(origin, marked.shape, layer.roi, region, strict=True)
+    ]
     return [
-        tuple(
-            slice(max(i * r, s.start), min((i + 1) * r, s.stop))
-            for i, r, s in zip(tile, layer.roi, region, strict=True)
-        )
-        for tile in sorted(found)
+        tuple(slice(int(e[a]), int(e[b])) for e, (a, b) in zip(edges, box, strict=True))
+        for box in covering_boxes(marked, edges, most)
     ]

@@ -26,7 +26,7 @@ class Settings:
     levels: tuple[Level, ...]
     budget: Budget = field(default_factory=Budget)
     roi_size: Sequence[int | None] | int
-    sw_batch_size: int = 1
+    sw_batch_size: int | None = 1
     overlap: float | Sequence[float] = 0.25
     mode: str = "constant"
     sigma_scale: float | Sequence[float] = 0.125
@@ -46,6 +46,7 @@ class Settings:
     merge: str = "blend"
     exploration: float = 0.0
     output: str = "logits"
+    autocast: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class SparsePlan:
         exploration: share of them that go by lost detail.
         budget: limit of this level alone.
         expected_gain: what scores promise.
-        sw_batch_size: windows per call.
+        sw_batch_size: windows per call; None finds a number.
         done: candidates that level 0 ran already, where this level is averaged with it.
     """
 
@@ -79,7 +80,7 @@ class SparsePlan:
     exploration: float
     budget: Budget
     expected_gain: ExpectedGain
-    sw_batch_size: int
+    sw_batch_size: int | None
     done: tuple[int, ...] = ()
 
     @property

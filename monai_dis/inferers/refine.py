@@ -7,29 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from monai.utils import optional_import
 from torch import Tensor
 
 from monai_dis.errors import NetworkError
-from monai_dis.inferers.call import NetworkCall, places_of
-from monai_dis.inferers.gather import gather_windows, pad_image
+from monai_dis.inferers.batching import WindowBatch, is_out_of_memory, moved_to_cpu
+from monai_dis.inferers.call import NetworkCall, Places, places_of
 from monai_dis.inferers.grid import spatial
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.outputs import OutputForm, flatten_outputs
 from monai_dis.inferers.plan import Settings, SparsePlan
+from monai_dis.inferers.reading import BelowReader, ImageReader
 from monai_dis.inferers.statistics import Stopwatch
+from monai_dis.inferers.tiles import numbers_at_once
 
-__all__ = ["read_below", "refine_windows"]
+__all__ = ["refine_windows"]
 
 
 def refine_windows(
-    image: Tensor,
-    condition: Tensor | None,
+    image: ImageReader,
+    condition: ImageReader | None,
     plan: SparsePlan,
     chosen: Sequence[np.ndarray],
     refiner: NetworkCall,
@@ -40,11 +43,12 @@ def refine_windows(
 ) -> None:
     """Refine the chosen windows of a level and add them to the mosaics.
 
-    Windows of different images share batches.
+    Windows of different images share batches. Where memory runs out batches become smaller, then the answer moves to the CPU;
+    windows that are finished stay so.
 
     Args:
-        image: (B, Ci, *grid) image on the level's grid.
-        condition: (B, Ci, *grid) what travels with it, or None.
+        image: reads windows of the images.
+        condition: reads those of what travels with them, or None.
         plan: the level.
         chosen: candidate indices per image, best first.
         refiner: the network.
@@ -55,51 +59,136 @@ def refine_windows(
 
     Raises:
         NetworkError: when the network's answer does not fit.
+        OutOfMemoryError: when one window does not fit into memory.
     """
     images = np.concatenate([np.full(len(c), b, dtype=np.int64) for b, c in enumerate(chosen)])
     corners = plan.windows.corners[np.concatenate(chosen)]
     if len(images) == 0:
         return
+    device = torch.device(settings.sw_device or image.device)
+    size = WindowBatch(plan.sw_batch_size, plan.read_size, device, plan.index)
     with watch.stage("gather", calls=0):
-        before = [p[0] + h for p, h in zip(plan.windows.padding, plan.halo, strict=True)]
-        after = [p[1] + h for p, h in zip(plan.windows.padding, plan.halo, strict=True)]
-        padded = pad_image(image, before, after, mode=settings.padding_mode, cval=settings.cval)
-        if condition is not None:
-            condition = pad_image(condition, before, after, mode=settings.padding_mode, cval=settings.cval)
-        # A window's corner less its halo, in the padded image.
-        reads = torch.from_numpy(corners + np.asarray(before) - np.asarray(plan.halo))
-    sw_device = settings.sw_device or image.device
+        source = _WindowSource(image, condition, plan, refiner, mosaics[0], images, corners, device)
     inside = tuple(slice(h, h + r) for h, r in zip(plan.halo, plan.windows.roi, strict=True))
+    done = 0
     with _progress(settings.progress, len(images), plan.index) as advance:
-        for start in range(0, len(images), plan.sw_batch_size):
-            batch = slice(start, start + plan.sw_batch_size)
-            with watch.stage("gather"):
-                index = torch.from_numpy(images[batch])
-                window = gather_windows(padded, index, reads[batch], plan.read_size).to(sw_device)
-                extra = None
-                if condition is not None:
-                    extra = gather_windows(condition, index, reads[batch], plan.read_size).to(sw_device)
-                places = []
-                if refiner.with_coord:
-                    corners_read = zip(reads[batch].tolist(), index.tolist(), strict=True)
-                    places = [places_of(c, plan.read_size, i) for c, i in corners_read]
-                conditioning = None
-                if refiner.conditioned:
-                    below = _conditioning(mosaics[0], plan, images[batch], corners[batch])
-                    conditioning = below.to(device=sw_device, dtype=window.dtype)
-            with watch.stage("refine"):
-                answer = refiner(window, places, below=conditioning, condition=extra)
-                outputs, own = flatten_outputs(answer, len(window), plan.read_size, f"network of level {plan.index}")
-                _check(outputs, own, mosaics, form, plan.index)
-            with watch.stage("merge"):
-                # A copy without the halo, so that the halo's memory goes.
-                kept = [output[spatial(inside)].clone() if any(plan.halo) else output for output in outputs]
-                weight = None
-                if settings.process_fn is not None:
-                    kept, weight = _processed(kept, window[spatial(inside)], mosaics[0], plan, settings)
+        while done < len(images):
+            batch = slice(done, min(done + size.windows, len(images)))
+            try:
+                with watch.stage("gather"):
+                    given = source.read(batch)
+                with watch.stage("refine"):
+                    outputs, own = size.call(lambda given=given: _answer(refiner, given, plan))  # type: ignore[misc]
+                    _check(outputs, own, mosaics, form, plan.index)
+                with watch.stage("merge"):
+                    # A copy without the halo, so that the halo's memory goes.
+                    kept = [output[spatial(inside)].clone() if any(plan.halo) else output for output in outputs]
+                    weight = None
+                    if settings.process_fn is not None:
+                        kept, weight = _processed(kept, given.window[spatial(inside)], mosaics[0], plan, settings)
+                    # To where the answer lies before any is added: a batch is in all mosaics or in none.
+                    # Channels first, since voxels of one class are what is worked on from here.
+                    kept = [
+                        o.to(m.coarse.device, m.coarse.dtype).contiguous() for m, o in zip(mosaics, kept, strict=True)
+                    ]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                caught: BaseException | None = error
+            else:
+                caught = None
                 for mosaic, output in zip(mosaics, kept, strict=True):
                     mosaic.add_windows(plan.index, images[batch].tolist(), corners[batch].tolist(), output, weight)
-            advance(len(window))
+                done = batch.stop
+                advance(batch.stop - batch.start)
+            if caught is not None:
+                # Outside the handler, so that its traceback no longer holds what did not fit.
+                given = outputs = kept = None  # type: ignore[assignment]
+                source.forget()
+                if not size.shrink() and not moved_to_cpu(mosaics):
+                    raise size.too_small() from caught
+                caught = None
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the network is given for a batch."""
+
+    window: Tensor
+    places: Places
+    below: Tensor | None
+    condition: Tensor | None
+
+
+class _WindowSource:
+    """Reads windows for the network, some batches ahead: reading many in one go costs one round of kernels."""
+
+    def __init__(
+        self,
+        image: ImageReader,
+        condition: ImageReader | None,
+        plan: SparsePlan,
+        refiner: NetworkCall,
+        mosaic: Mosaic,
+        images: np.ndarray,
+        corners: np.ndarray,
+        device: torch.device,
+    ) -> None:
+        self._image, self._condition = image, condition
+        self._below = BelowReader(mosaic, plan, len(images)) if refiner.conditioned else None
+        self._images, self._corners, self._plan = images, corners, plan
+        self._with_coord, self._device = refiner.with_coord, device
+        numbers = image.numbers_per_window + (0 if self._below is None else mosaic.channels * prod(plan.read_size))
+        self._ahead = max(1, numbers_at_once(device) // (2 * numbers))
+        self._first, self._read = 0, _Read(None, None, None)
+
+    def read(self, batch: slice) -> _Given:
+        """What the network is given for a slice of all windows."""
+        count = batch.stop - batch.start
+        if self._read.window is None or not self._first <= batch.start <= batch.stop <= self._first + len(
+            self._read.window
+        ):
+            self._fill(batch.start, max(count, self._ahead))
+        part = slice(batch.start - self._first, batch.stop - self._first)
+        window, below, condition = (None if t is None else t[part] for t in self._read)
+        assert window is not None
+        places = []
+        if self._with_coord:
+            where = self._image.corners(self._corners[batch]).tolist()
+            places = [
+                places_of(corner, self._plan.read_size, image)
+                for corner, image in zip(where, self._images[batch].tolist(), strict=True)
+            ]
+        return _Given(window, places, below, condition)
+
+    def forget(self) -> None:
+        """Free what was read ahead, and read less ahead from now on."""
+        self._read, self._ahead = _Read(None, None, None), max(1, self._ahead // 2)
+
+    def _fill(self, start: int, count: int) -> None:
+        self._read = _Read(None, None, None)
+        images, corners = self._images[start : start + count], self._corners[start : start + count]
+        window = self._image.read(images, corners).to(self._device)
+        below = None
+        if self._below is not None:
+            below = self._below.read(images, corners).to(device=self._device, dtype=window.dtype)
+        condition = None
+        if self._condition is not None:
+            condition = self._condition.read(images, corners).to(self._device)
+        self._first, self._read = start, _Read(window, below, condition)
+
+
+class _Read(NamedTuple):
+    window: Tensor | None
+    below: Tensor | None
+    condition: Tensor | None
+
+
+def _answer(refiner: NetworkCall, given: _Given, plan: SparsePlan) -> tuple[list[Tensor], OutputForm]:
+    answer = refiner(given.window, given.places, below=given.below, condition=given.condition)
+    return flatten_outputs(answer, len(given.window), plan.read_size, f"network of level {plan.index}")
 
 
 def _processed(
@@ -115,41 +204,6 @@ def _processed(
             f"process_fn must return one weight for each voxel of a window {plan.windows.roi}, got shape {tuple(weight.shape)}."
         )
     return outputs, weight.reshape(plan.windows.roi)
-
-
-def _conditioning(mosaic: Mosaic, plan: SparsePlan, images: np.ndarray, corners: np.ndarray) -> Tensor:
-    """Logits of the level below on each window and its halo, (K, C, *read); beyond the image the edge is repeated."""
-    parts = []
-    for image, corner in zip(images, corners, strict=True):
-        first = [int(c) - h for c, h in zip(corner, plan.halo, strict=True)]
-        parts.append(read_below(mosaic, plan.windows.grid, plan.index - 1, first, plan.read_size, image=int(image)))
-    return torch.cat(parts)
-
-
-def read_below(
-    mosaic: Mosaic, grid: Sequence[int], level: int, first: Sequence[int], size: Sequence[int], *, image: int = 0
-) -> Tensor:
-    """Logits of a level on a window of any grid; beyond the image the edge is repeated.
-
-    Args:
-        mosaic: the answer so far.
-        grid: spatial size of the grid.
-        level: the last level that counts.
-        first: first voxel of the window; may lie outside.
-        size: of the window.
-        image: index in the batch.
-
-    Returns:
-        (1, C, *size).
-    """
-    region, pad = [], []
-    for start, extent, n in zip(first, size, grid, strict=True):
-        low, high = min(max(start, 0), n - 1), max(min(start + extent, n), 1)
-        region.append(slice(low, high))
-        pad.append((low - start, start + extent - high))
-    part = mosaic.on(grid, level, tuple(region), image=image)
-    amounts = [n for pair in reversed(pad) for n in pair]
-    return F.pad(part, amounts, mode="replicate") if any(amounts) else part
 
 
 def _check(outputs: Sequence[Tensor], own: OutputForm, mosaics: Sequence[Mosaic], form: OutputForm, level: int) -> None:

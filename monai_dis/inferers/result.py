@@ -15,11 +15,12 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
-from monai_dis.inferers.grid import resample_part, slabs, source_region, spacing_mm_of, spatial
+from monai_dis.inferers.batching import adapted
+from monai_dis.inferers.grid import spacing_mm_of
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.outputs import OutputForm
-from monai_dis.inferers.score import one_hot, uncertainty
 from monai_dis.inferers.statistics import Statistics, Stopwatch, WindowRecord
+from monai_dis.inferers.survey import VoxelCounts, survey
 
 __all__ = ["Counts", "IterativeResult"]
 
@@ -32,6 +33,14 @@ class Counts:
     refine: int = 0
     full_pass: float = 0.0
     sliding_window: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Surveyed:
+    """What was counted when the mosaic held a number of windows."""
+
+    counts: VoxelCounts
+    windows: int
 
 
 class IterativeResult:
@@ -69,6 +78,7 @@ class IterativeResult:
         self._counts_of = counts
         self._score_size = score_size
         self._watch = watch
+        self._surveyed: _Surveyed | None = None
 
     @property
     def mosaic(self) -> Mosaic:
@@ -86,7 +96,10 @@ class IterativeResult:
     def labels(self) -> Tensor:
         """Class indices on the image's grid; see `monai_dis.inferers.mosaic.Mosaic.labels`."""
         with self._watch.stage("merge"):
-            labels = self.mosaic.labels()
+            # Counting in the same pass costs little; a pass of its own would compose everything again.
+            labels, counted = self._survey_now(labels=True)
+        assert labels is not None and counted is not None
+        self._surveyed = _Surveyed(counted, self._windows_in_mosaic)
         return self._with_meta(labels)
 
     def uncertainty(self, method: str = "entropy") -> Tensor:
@@ -129,32 +142,16 @@ class IterativeResult:
     def _counts(self) -> Counts:
         return self._counts_of()
 
-    @cached_property
+    @property
     def uncertain_left(self) -> tuple[float, ...]:
         """Per image, share of the area whose entropy is above 0.5 after refinement."""
-        mosaic, size = self.mosaic, self._score_size
-        unsure = torch.zeros(mosaic.images, dtype=torch.float64)
-        for part in slabs(size, mosaic.images * mosaic.channels):
-            left = uncertainty(mosaic.on(size, len(mosaic.layers), part), activation=mosaic.activation)
-            unsure += _true_in(left > 0.5)[:, 0]
-        return tuple(float(v) / math.prod(size) for v in unsure)
+        return tuple(float(v) / math.prod(self._score_size) for v in self._survey.unsure)
 
-    @cached_property
+    @property
     def dice_coarse_refined(self) -> tuple[float, ...]:
-        """Dice between coarse and refined labels on the finest grid, slab by slab."""
-        mosaic = self.mosaic
-        last = len(mosaic.layers)
-        size = mosaic.grid_size(last)
-        both = torch.zeros((mosaic.images, mosaic.channels), dtype=torch.float64)
-        either = torch.zeros_like(both)
-        for part in slabs(size, mosaic.images * mosaic.channels):
-            need = source_region(mosaic.coarse.shape[2:], size, part)
-            below = mosaic.coarse[spatial(need)]
-            coarse = resample_part(below, [s.start for s in need], mosaic.coarse.shape[2:], size, part)
-            a, b = (one_hot(x, mosaic.activation) for x in (coarse, mosaic.grid(last, part)))
-            both += _true_in(a & b)
-            either += _true_in(a) + _true_in(b)
-        if mosaic.activation == "softmax":
+        """Dice between coarse and refined labels on the finest grid."""
+        both, either = self._survey.both, self._survey.either
+        if self.mosaic.activation == "softmax":
             both, either = both[:, 1:], either[:, 1:]
         scores = []
         for common, total in zip(both, either, strict=True):
@@ -162,20 +159,31 @@ class IterativeResult:
             scores.append(float((2 * common[seen] / total[seen]).mean()) if bool(seen.any()) else 1.0)
         return tuple(scores)
 
+    @property
+    def _windows_in_mosaic(self) -> int:
+        return sum(len(layer) for layer in self.mosaic.layers)
+
+    @property
+    def _survey(self) -> VoxelCounts:
+        """Counts of the answer as it is: windows that were added since are seen."""
+        if self._surveyed is None or self._surveyed.windows != self._windows_in_mosaic:
+            _, counted = self._survey_now(labels=False)
+            assert counted is not None
+            self._surveyed = _Surveyed(counted, self._windows_in_mosaic)
+        return self._surveyed.counts
+
+    def _survey_now(self, *, labels: bool) -> tuple[Tensor | None, VoxelCounts | None]:
+        return adapted(lambda: survey(self.mosaic, labels=labels, score_size=self._score_size), self.mosaics)
+
     def _composed(self, mosaic: Mosaic) -> Tensor:
         with self._watch.stage("merge"):
-            logits = mosaic.compose().to(self._dtype)
+            logits = adapted(lambda: mosaic.compose().to(self._dtype), self.mosaics)
         return self._with_meta(logits)
 
     def _with_meta(self, values: Tensor) -> Tensor:
         if self._meta is None:
             return values
         return _copy_meta(values, self._meta)
-
-
-def _true_in(mask: Tensor) -> Tensor:
-    """How many voxels of a slab (B, C, *region) are True, as (B, C) float64; bytes add up far faster than booleans."""
-    return mask.view(torch.uint8).flatten(2).sum(2, dtype=torch.int32).double().cpu()
 
 
 def _empty_like(inputs: MetaTensor) -> MetaTensor:

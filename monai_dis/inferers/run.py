@@ -22,6 +22,7 @@ from monai_dis.inferers.grid import resample
 from monai_dis.inferers.merge import weight_map
 from monai_dis.inferers.mosaic import Layer, Mosaic
 from monai_dis.inferers.plan import Settings, SparsePlan, plan_sparse_levels
+from monai_dis.inferers.reading import ImageReader
 from monai_dis.inferers.refine import refine_windows
 from monai_dis.inferers.result import Counts, IterativeResult
 from monai_dis.inferers.score import WindowScores, lost_detail, probabilities, score_windows
@@ -60,15 +61,17 @@ def run_levels(
     watch = Stopwatch(cuda=any(d.startswith("cuda") for d in (str(settings.sw_device), str(image.device))))
 
     with watch.stage("coarse", calls=0):
-        first = NetworkCall(stages.coarse, False, args, kwargs, settings.with_coord, condition is not None)
+        first = NetworkCall(
+            stages.coarse, False, args, kwargs, settings.with_coord, condition is not None, settings.autocast
+        )
         coarse = coarse_pass(image, condition, settings.levels[0].grid_of(inputs), first, settings)
     watch.calls["coarse"] = coarse.calls
     mosaics = [_mosaic(output, coarse.footprint, image, plans, settings) for output in coarse.outputs]
     refiners = [
-        NetworkCall(n, c, args, kwargs, settings.with_coord, condition is not None)
+        NetworkCall(n, c, args, kwargs, settings.with_coord, condition is not None, settings.autocast)
         for n, c in zip(stages.refine, stages.conditioned, strict=True)
     ]
-    scorers = scorers_of(plans, stages.scorers)
+    scorers = scorers_of(plans, stages.scorers, settings.autocast)
     prices = _Prices(image, plans, refiners, scorers, mosaics[0], settings)
 
     per_image = coarse.operations() / image.shape[0] if prices.needed else 0.0
@@ -113,11 +116,12 @@ def run_levels(
             ]
         spent = [s.plus_operations(toll).plus(len(p[0]), cost) for s, p in zip(spent, picks, strict=True)]
         records.extend(_records(plan, picks, image.shape[2:]))
+        count = sum(len(p[0]) for p in picks)
         with watch.stage("gather", calls=0):
-            level_image = resample(image, plan.windows.grid) if level_image is None else level_image
-            smaller = level_image
-        extra = None if condition is None else resample(condition, plan.windows.grid)
-        refine_windows(level_image, extra, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
+            reader = ImageReader(image, plan, settings, count, level_image)
+            extra = None if condition is None else ImageReader(condition, plan, settings, count)
+            smaller = smaller if reader.on_grid is None else reader.on_grid
+        refine_windows(reader, extra, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
 
     # By itself: a result that waits for its counts must not keep the images of the pass in memory.
     image_count, coarse_operations = image.shape[0], coarse.operations

@@ -22,11 +22,13 @@ from monai_dis.inferers.grid import resample
 from monai_dis.inferers.windows import WindowGrid
 
 __all__ = [
+    "UNSURE_LOGIT",
     "CellLayout",
     "WindowScores",
     "box_sums",
     "cell_layout",
     "hard_labels",
+    "is_unsure",
     "lost_detail",
     "one_hot",
     "probabilities",
@@ -36,6 +38,8 @@ __all__ = [
 
 # Multiples of 2**-24 sum without rounding in float64 up to 2**29 voxels: equal windows score equally wherever they lie.
 _QUANTUM = 2.0**24
+#: Distance from 0 of a logit whose two answers, yes and no, have half the largest entropy.
+UNSURE_LOGIT = 2.0904565
 # Planes of such multiples up to 1 whose sums 32 bits hold.
 _PLANES = 64
 
@@ -81,8 +85,10 @@ def hard_labels(logits: Tensor, activation: str) -> Tensor:
         (B, 1, *grid) indices of the likeliest class for softmax; (B, C, *grid) of 0 and 1 for sigmoid; uint8, or int16 for
         more than 256 classes.
     """
-    labels = logits.argmax(dim=1, keepdim=True) if activation == "softmax" else logits > 0
-    return labels.to(torch.uint8 if logits.shape[1] <= 256 else torch.int16)
+    kind = torch.uint8 if logits.shape[1] <= 256 else torch.int16
+    if activation == "sigmoid":
+        return (logits > 0).view(torch.uint8).to(kind)
+    return logits.argmax(dim=1, keepdim=True).to(kind)
 
 
 def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "softmax") -> Tensor:
@@ -103,14 +109,13 @@ def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "s
         >>> uncertainty(torch.tensor([[[-200.0, 0.0, 200.0]]]), activation="sigmoid").tolist()
         [[[0.0, 1.0, 0.0]]]
     """
+    if activation == "sigmoid" and method == "entropy":
+        each = _binary_entropy(logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits)
+        return torch.clamp(each.amax(dim=1, keepdim=True).nan_to_num(nan=1.0), 0.0, 1.0)
     p = probabilities(logits, activation)
     classes = p.shape[1]
     if activation == "sigmoid":
-        if method == "entropy":
-            each = (torch.special.entr(p) + torch.special.entr(1 - p)) / float(np.log(2.0))
-        else:
-            each = 1 - (2 * p - 1).abs()
-        value = each.amax(dim=1, keepdim=True)
+        value = (1 - (2 * p - 1).abs()).amax(dim=1, keepdim=True)
     elif method == "entropy":
         value = torch.special.entr(p).sum(dim=1, keepdim=True) / float(np.log(classes))
     elif method == "margin":
@@ -119,6 +124,33 @@ def uncertainty(logits: Tensor, method: str = "entropy", *, activation: str = "s
     else:
         value = (1 - p.amax(dim=1, keepdim=True)) * (classes / (classes - 1))
     return torch.clamp(value.nan_to_num(nan=1.0), 0.0, 1.0)
+
+
+def is_unsure(logits: Tensor, activation: str) -> Tensor:
+    """Where the entropy of `uncertainty` is above 0.5.
+
+    Args:
+        logits: (B, C, *grid).
+        activation: ``"softmax"`` or ``"sigmoid"``.
+
+    Returns:
+        (B, 1, *grid) bool.
+    """
+    if activation == "sigmoid":
+        # Entropy falls with the distance from 0, so no logarithm is needed; what is not a number is not sure.
+        return ~(logits.abs().amin(dim=1, keepdim=True) >= UNSURE_LOGIT)
+    return uncertainty(logits, activation=activation) > 0.5
+
+
+def _binary_entropy(logits: Tensor) -> Tensor:
+    """Entropy in bits of the answers yes and no, from one exponential and one logarithm: both ends are alike.
+
+    With ``a = abs(logit)`` it is ``log(1 + exp(-a)) + a * exp(-a) / (1 + exp(-a))``.
+    """
+    # Beyond 200 the exponential is zero, and infinity times zero would be nothing.
+    size = logits.abs().clamp_(max=200.0)
+    rest = torch.exp(-size)
+    return (torch.log1p(rest) + size.mul_(rest).div_(1 + rest)).div_(float(np.log(2.0)))
 
 
 def lost_detail(image: Tensor, below: Sequence[int]) -> Tensor:
@@ -307,8 +339,10 @@ def _table_at(values: Tensor, known: Sequence[np.ndarray]) -> np.ndarray:
         for first in range(start, stop, _PLANES):
             planes = (values[:, :, first : min(first + _PLANES, stop)] * _QUANTUM).round().to(torch.int32)
             total += planes.sum(2, dtype=torch.int32)
-        rows.append(total.cpu().numpy())
-    table = np.cumsum(np.stack([np.zeros_like(rows[0]), *rows], axis=2), axis=2) / _QUANTUM
+        rows.append(total)
+    # To the CPU at once: an accelerator is waited for once.
+    sums = torch.stack(rows, dim=2).cpu().numpy()
+    table = np.cumsum(np.concatenate([np.zeros_like(sums[:, :, :1]), sums], axis=2), axis=2) / _QUANTUM
     for axis, places in enumerate(known[1:], start=3):
         sums = np.cumsum(table, axis=axis)
         table = np.concatenate([np.zeros_like(sums.take([0], axis=axis)), sums], axis=axis).take(places, axis=axis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -96,33 +96,50 @@ class Statistics:
         return _listed(plain)
 
 
-@dataclass
 class Stopwatch:
     """Seconds and calls per stage.
 
     Args:
-        cuda: wait for the accelerator at both ends of a stage, so that its work counts where it belongs.
+        cuda: take the time on the accelerator, by events in its queue: nobody waits for it until somebody asks for seconds.
     """
 
-    cuda: bool = False
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    calls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
+    def __init__(self, cuda: bool = False) -> None:
+        self.cuda = cuda
+        self.calls: dict[str, int] = dict.fromkeys(STAGES, 0)
+        self._seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self._open: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
 
     @contextmanager
     def stage(self, name: str, calls: int = 1) -> Iterator[None]:
         """Add the time of a block to a stage."""
-        self._wait()
         start = time.perf_counter()
+        begun = self._mark()
         try:
             yield
         finally:
-            self._wait()
-            self.seconds[name] += time.perf_counter() - start
+            ended = self._mark()
+            if begun is not None and ended is not None:
+                self._open.append((name, begun, ended))
+            else:
+                self._seconds[name] += time.perf_counter() - start
             self.calls[name] += calls
 
-    def _wait(self) -> None:
-        if self.cuda:
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds per stage so far."""
+        if self._open:
             torch.cuda.synchronize()
+            for name, begun, ended in self._open:
+                self._seconds[name] += begun.elapsed_time(ended) / 1000
+            self._open.clear()
+        return self._seconds
+
+    def _mark(self) -> torch.cuda.Event | None:
+        if not self.cuda:
+            return None
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
 
 
 def _listed(value: dict[str, Any]) -> dict[str, Any]:

@@ -92,3 +92,15 @@ def test_weights_that_do_not_fit_are_refused(make: Callable[[Path], None], sente
     with pytest.raises(BundleError, match=sentence):
         load_weights(network(), path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_planar_networks_are_loaded_channels_last_and_are_the_same(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)).eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    x = torch.randn(2, 3, 16, 16)
+
+    loaded = load_weights(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)), tmp_path / "model.pt")
+
+    assert loaded[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert weights_digest(loaded) == weights_digest(network)
+    torch.testing.assert_close(loaded(x), network(x), rtol=1e-5, atol=1e-5)

@@ -414,7 +414,11 @@ def test_a_budget_stops_each_image_on_its_own() -> None:
         ({"roi_size": ()}, LevelError, "roi_size must be a whole number"),
         ({"overlap": 1.0}, LevelError, "overlap must be 0 or more and below 1, got 1.0"),
         ({"overlap": (0.5, -0.1)}, LevelError, "overlap must be 0 or more"),
-        ({"sw_batch_size": 0}, LevelError, "sw_batch_size must be a whole number of 1 or more, got 0"),
+        (
+            {"sw_batch_size": 0},
+            LevelError,
+            "sw_batch_size must be a whole number of 1 or more, or None to find one, got 0",
+        ),
         ({"coarse_scale": 0.5}, LevelError, "scale must be 1 or more"),
         ({"levels": []}, LevelError, "levels must hold one level at least"),
         ({"levels": [{"scale": 4, "roi": 3}]}, LevelError, "a level has no entry 'roi'"),
