@@ -24,6 +24,7 @@ from monai_dis.bundle import load_bundle
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data import LoadLabeld, read_dataset
 from monai_dis.engines.gain_curves import gains_of
+from monai_dis.engines.stage_maps import class_shares
 from monai_dis.engines.window_gains import window_gains
 from monai_dis.inferers import Budget
 from monai_dis.inferers.grid import resample
@@ -74,8 +75,12 @@ def _measured(bundle: Any, cases: Any) -> dict[str, Any]:
         )
         mosaic = automatic.mosaic
         logits = mosaic.coarse
-        share = resample(truth.float(), tuple(logits.shape[2:]))
-        target = (share >= 0.5).float()
+        grid, classes = tuple(logits.shape[2:]), logits.shape[1]
+        if mosaic.activation == "sigmoid":
+            target = (resample(truth.float(), grid) >= 0.5).float()
+        else:
+            largest = class_shares(truth[0], classes, grid).argmax(dim=0)
+            target = torch.nn.functional.one_hot(largest, classes).movedim(-1, 0)[None].float()
         uncalibrated = _uncalibrated(coarse, logits)
         errors["before"](y_pred=probabilities(uncalibrated, mosaic.activation), y=target)
         errors["after"](y_pred=probabilities(logits, mosaic.activation), y=target)

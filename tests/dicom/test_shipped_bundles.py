@@ -17,7 +17,7 @@ from pydicom.sr.coding import Code
 
 from monai_dis.bundle import BundleMetadata, known_bundles
 
-ORGANS = {"82471001"}  # left atrium
+ORGANS = {"82471001", "10200004", "64033007", "78961009"}
 SHIPPED = [name for name, folder in known_bundles().items() if BundleMetadata.read(folder).dicom is not None]
 
 
@@ -33,7 +33,7 @@ def concepts() -> set[tuple[str, str]]:
 
 
 def test_our_bundles_have_entries() -> None:
-    assert {"fundus_vessels_dis", "skin_lesion_dis", "left_atrium_mr_dis"} <= set(SHIPPED)
+    assert {"fundus_vessels_dis", "skin_lesion_dis", "left_atrium_mr_dis", "abdominal_organs_mr_dis"} <= set(SHIPPED)
 
 
 @pytest.mark.skipif(int(pydicom.__version__.split(".")[0]) < 3, reason="pydicom 2 knows codes of an older standard")
@@ -53,7 +53,9 @@ def test_segments_are_the_networks_classes_with_codes_of_the_standard(name: str)
             assert (code.value, code.meaning.lower()) in known
 
 
-@pytest.mark.parametrize("name", ["fundus_vessels_dis", "skin_lesion_dis", "left_atrium_mr_dis"])
+@pytest.mark.parametrize(
+    "name", ["fundus_vessels_dis", "skin_lesion_dis", "left_atrium_mr_dis", "abdominal_organs_mr_dis"]
+)
 def test_a_ct_is_refused(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     grid = Grid(slices=2)
     source = save_shuffled(small_series(grid, np.zeros((2, 32, 40), int)), tmp_path / "in")
