@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,6 +84,12 @@ def _variants(parser: ConfigParser) -> dict[str, Variant]:
         "with the learned gate": Variant(extra=("gate",)),
         "with the learned score": Variant(extra=("scorer",)),
         "with both": Variant(extra=("gate", "scorer")),
+        "replaced instead of blended": Variant(inference={"merge": "replace"}),
+        "the more certain answer stands": Variant(inference={"merge": "entropy"}),
+        "no overlap of windows": Variant(inference={"overlap": 0.0}),
+        "overlap of a half": Variant(inference={"overlap": 0.5}),
+        "windows by rank alone": Variant(inference={"selection": "ranked"}),
+        "coarse answer as a mean over flips": Variant(flips=True),
         "refine network without the coarse answer": Variant(
             ({"network_def": alone, "step": step},), conditioning="none"
         ),
@@ -98,7 +105,6 @@ def _variants(parser: ConfigParser) -> dict[str, Variant]:
         ),
         "coarse answers of a network that saw the cases": Variant(({"calibrated_dir": "seen"},)),
         "coarse answers as the network gives them": Variant(({"calibrated_dir": "raw"},), calibrated=False),
-        "coarse pass at half the density": Variant(({"calibrated_dir": "sparser"},), scale=2, calibrated=False),
         "windows anywhere": Variant((_window(shares=[0.0, 0.0]),)),
         "windows where the coarse answer is uncertain, alone": Variant((_window(shares=[1.0, 0.0]),)),
         "windows at the level's resolution alone": Variant((_window(scales=[half]),)),
@@ -113,12 +119,7 @@ def _variants(parser: ConfigParser) -> dict[str, Variant]:
         f"a halo of {halo} around the windows": Variant(
             (_window(roi_size=[n + 2 * halo for n in roi]),), inference={"halo": halo}
         ),
-        "replaced instead of blended": Variant(inference={"merge": "replace"}),
-        "the more certain answer stands": Variant(inference={"merge": "entropy"}),
-        "no overlap of windows": Variant(inference={"overlap": 0.0}),
-        "overlap of a half": Variant(inference={"overlap": 0.5}),
-        "windows by rank alone": Variant(inference={"selection": "ranked"}),
-        "coarse answer as a mean over flips": Variant(flips=True),
+        "coarse pass at half the density": Variant(({"calibrated_dir": "sparser"},), scale=2, calibrated=False),
     }
 
 
@@ -202,7 +203,10 @@ def _sparser(common: dict[str, Any], options: argparse.Namespace) -> Path:
     work: Path = options.output / "work_sparser"
     for fold in range(_stage(options, "coarse", common).get_parsed_content("folds")):
         if not (work / f"coarse_fold{fold}.pt").is_file():
-            settings = common | {"work_dir": str(work), "fold": fold, "coarse_scale": _sparser_scale(options)}
+            scale = _sparser_scale(options)
+            size = _stage(options, "coarse", common).get_parsed_content("full_size")
+            settings = common | {"work_dir": str(work), "fold": fold, "coarse_scale": scale}
+            settings["window#1#roi_size"] = _eights([n / s for n, s in zip(size, _each(scale), strict=True)])
             _run_stage(
                 options, "coarse", settings,
                 "$dis_engines.write_coarse(@ema.ema_model, @coarse_items, @oof_dir, @device)",
@@ -260,12 +264,14 @@ def _judge(
     if variant.scale is not None:
         dense["scale"] = _sparser_scale(options)
         # the same field of view
-        dense["roi_size"] = [
-            n * int(a) // int(b)
-            for n, a, b in zip(
-                dense["roi_size"], _each(settings["levels"][0]["scale"]), _each(dense["scale"]), strict=True
-            )
-        ]
+        dense["roi_size"] = _eights(
+            [
+                n * int(a) / int(b)
+                for n, a, b in zip(
+                    dense["roi_size"], _each(settings["levels"][0]["scale"]), _each(dense["scale"]), strict=True
+                )
+            ]
+        )
     finer = [{"scale": scale} for scale in changes.pop("levels", [])]
     halo, score = changes.pop("halo", 0), "gain" if scorer is not None else "entropy"
     settings["levels"] = [dense, *[{**level, "halo": halo, "score": score} for level in (sparse, *finer)]]
@@ -290,6 +296,11 @@ def _judge(
         for key, own in rows.items()
         for measure in MEASURES
     } | {"cases": len(items), "epochs": options.epochs}
+
+
+def _eights(size: list[float]) -> list[int]:
+    """Up to multiples of 8, which the coarse networks take."""
+    return [-(-math.ceil(n) // 8) * 8 for n in size]
 
 
 def _each(value: Any) -> list[Any]:
