@@ -241,8 +241,7 @@ class Mosaic:
 
     def _at(self, level: int, region: tuple[slice, ...], image: int | None) -> Tensor:
         if level == 0:
-            batch = slice(None) if image is None else slice(image, image + 1)
-            return self.coarse[batch][spatial(region)]
+            return self._dense(region, image)
         layer = self.layers[level - 1]
         out = self.on(layer.grid, level - 1, region, image=image)
         tiles = _tiles_with_windows(layer, region, image)
@@ -252,6 +251,11 @@ class Mosaic:
             inside = spatial([slice(t.start - r.start, t.stop - r.start) for t, r in zip(tile, region, strict=True)])
             out[inside] = self._merged(level, tile, out[inside], image)
         return out
+
+    def _dense(self, region: tuple[slice, ...], image: int | None) -> Tensor:
+        """The coarse logits of a region of grid 0."""
+        batch = slice(None) if image is None else slice(image, image + 1)
+        return self.coarse[batch][spatial(region)]
 
     def _merged(self, level: int, tile: tuple[slice, ...], base: Tensor, image: int | None) -> Tensor:
         """The windows of a level merged into the answer below on a small part of its grid."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from monai_dis.errors import NetworkError
 from monai_dis.inferers.call import NetworkCall, places_of
-from monai_dis.inferers.gather import gather_windows, pad_image
+from monai_dis.inferers.gather import WindowSource, gather_windows, pad_image
 from monai_dis.inferers.grid import spatial
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.outputs import OutputForm, flatten_outputs
@@ -28,7 +28,7 @@ __all__ = ["read_below", "refine_windows"]
 
 
 def refine_windows(
-    image: Tensor,
+    image: Tensor | WindowSource,
     condition: Tensor | None,
     plan: SparsePlan,
     chosen: Sequence[np.ndarray],
@@ -43,7 +43,7 @@ def refine_windows(
     Windows of different images share batches.
 
     Args:
-        image: (B, Ci, *grid) image on the level's grid.
+        image: (B, Ci, *grid) image on the level's grid, or what reads its windows.
         condition: (B, Ci, *grid) what travels with it, or None.
         plan: the level.
         chosen: candidate indices per image, best first.
