@@ -97,6 +97,13 @@ def segment(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also redo images whose results are complete already.")
     ] = False,
+    slide: Annotated[
+        bool,
+        typer.Option(
+            "--slide",
+            help="Read the images from disk piece by piece. Without it, SVS, OME-Zarr and tiled TIFF of more than 67 million pixels are.",
+        ),
+    ] = False,
     settings: SetOption = None,
     result: Annotated[
         Format | None,
@@ -141,6 +148,7 @@ def segment(
             overwrite=overwrite,
         ),
         shard=read_shard(shard),
+        slide=slide,
     )
 
 

@@ -223,6 +223,7 @@ def score_level(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...], gain: T
 def window_records(
     plan: SparsePlan, picks: Sequence[tuple[np.ndarray, np.ndarray]], size: Sequence[int]
 ) -> list[WindowRecord]:
+    """What statistics say of the chosen windows of a level: indices and scores per image, on images of a size."""
     records = []
     grid, roi = plan.windows.grid, plan.windows.roi
     for image, (indices, scores) in enumerate(picks):
