@@ -15,7 +15,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
-from monai_dis.inferers.grid import resample_part, slabs, source_region, spacing_mm_of, spatial
+from monai_dis.inferers.grid import resample_part, slabs, source_region, spacing_mm_of
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.outputs import OutputForm
 from monai_dis.inferers.score import one_hot, uncertainty
@@ -149,7 +149,7 @@ class IterativeResult:
         either = torch.zeros_like(both)
         for part in slabs(size, mosaic.images * mosaic.channels):
             need = source_region(mosaic.coarse.shape[2:], size, part)
-            below = mosaic.coarse[spatial(need)]
+            below = mosaic.grid(0, need)
             coarse = resample_part(below, [s.start for s in need], mosaic.coarse.shape[2:], size, part)
             a, b = (one_hot(x, mosaic.activation) for x in (coarse, mosaic.grid(last, part)))
             both += _true_in(a & b)

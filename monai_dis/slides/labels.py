@@ -21,7 +21,7 @@ from monai_dis.slides.pyramid import Size
 __all__ = ["LABEL_TILE", "LabelTiles"]
 
 LABEL_TILE = 1024
-_LEVEL = 6  # of zlib; label tiles are mostly runs of one number
+_LEVEL = 1  # of zlib; label tiles are mostly runs of one number, which it finds at once
 
 
 class LabelTiles:

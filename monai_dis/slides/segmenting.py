@@ -174,7 +174,8 @@ class SlideSegmenter:
             compose_labels(
                 result.mosaic, tissue, labels, masks, lambda done, total: self.on_stage("labels", done, total)
             )
-        statistics = result.statistics.to_dict()
+        with watch.stage("statistics"):
+            statistics = result.statistics.to_dict()
         entry = self._write(result, labels, masks, overview, pyramid, folder / stem, watch)
         entry.update(_figures(statistics, pyramid, watch, memory))
         entry["slide"] = _description(run, prepare, resumed)
