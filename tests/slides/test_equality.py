@@ -61,7 +61,9 @@ def both(tmp_path: Path, inferer: IterativeInferer, classes: int, size: tuple[in
 
 
 def assert_same(slide: IterativeResult, whole: IterativeResult) -> None:
-    assert [(w.level, w.corner, w.grid_corner) for w in slide.windows] == [(w.level, w.corner, w.grid_corner) for w in whole.windows]
+    assert [(w.level, w.corner, w.grid_corner) for w in slide.windows] == [
+        (w.level, w.corner, w.grid_corner) for w in whole.windows
+    ]
     assert len(whole.windows) > 0
     assert torch.allclose(slide.mosaic.compose(), whole.mosaic.compose(), atol=1e-5)
     a, b = slide.statistics, whole.statistics
@@ -106,7 +108,9 @@ def test_levels_of_the_file_are_used_where_they_exist(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", picture, levels=3)
     pyramid = open_slide(path)
     inferer = IterativeInferer(64, 4, coarse_scale=4, budget=Budget(windows=0))
-    run = SlideRun(pyramid, network(1), inferer.settings, lambda x: x / 255, Tissue(np.ones((20, 10), bool)), tmp_path / "w")
+    run = SlideRun(
+        pyramid, network(1), inferer.settings, lambda x: x / 255, Tissue(np.ones((20, 10), bool)), tmp_path / "w"
+    )
     run_slide(run)
     import tifffile
 
@@ -167,7 +171,10 @@ def test_scores_from_planes_are_those_of_the_whole_map_to_the_last_bit() -> None
     windows = window_grid((406, 234), 48, 0.4)
     a, b = score_windows(None, values, windows), score_windows(None, planes, windows)
     assert np.array_equal(a.score, b.score)
-    a, b = score_windows(values[:, :1], None, windows), score_windows(
-        ComputedPlanes((1, 1, 203, 117), lambda region: values[(slice(None), slice(0, 1), *region)]), None, windows
+    a, b = (
+        score_windows(values[:, :1], None, windows),
+        score_windows(
+            ComputedPlanes((1, 1, 203, 117), lambda region: values[(slice(None), slice(0, 1), *region)]), None, windows
+        ),
     )
     assert np.array_equal(a.score, b.score) and np.array_equal(a.cells, b.cells)

@@ -88,7 +88,9 @@ def test_ome_zarr(version: int, tmp_path: Path) -> None:
         "axes": [{"name": "c"}, *({"name": a, "unit": "micrometer"} for a in "yx")],
         "datasets": [{"path": str(k), "coordinateTransformations": scale} for k, scale in enumerate(scales)],
     }
-    group.attrs.update({"multiscales": [image]} if version == 2 else {"ome": {"version": "0.5", "multiscales": [image]}})
+    group.attrs.update(
+        {"multiscales": [image]} if version == 2 else {"ome": {"version": "0.5", "multiscales": [image]}}
+    )
     pyramid = open_slide(tmp_path / "a.zarr")
     assert pyramid.sizes == ((700, 500), (350, 250)) and pyramid.spacing_um == (0.25, 0.5)
     assert np.array_equal(pyramid.read(1, (20, 10), (30, 40)), values[::2, ::2][10:50, 20:50].transpose(2, 1, 0))
