@@ -4,8 +4,8 @@
     python benchmarks/slides.py measure --slide slide_10000.tif --slide slide_20000.tif --slide slide_40000.tif --output OUT
     python benchmarks/slides.py write --results OUT/slides_results.json
 
-``make`` lays photographs side by side, some of them mirrored, and writes a tiled BigTIFF (JPEG, quality 90) with its levels, a band of
-tiles at a time. ``measure`` runs ``monai-dis segment`` on each slide in a process of its own, reads the results back with Pillow, OpenSlide and
+``make`` lays photographs side by side, some of them mirrored, and writes a tiled BigTIFF (JPEG, quality 90) with its levels, a band
+of tiles at a time. ``measure`` runs ``monai-dis segment`` on each slide in a process of its own, reads the results back with OpenSlide and
 shapely, and compares a part with what the same command answers when it reads the part whole. ``write`` puts the figures into
 ``docs/slides_results.json`` and the table of ``docs/slides.md``.
 """
@@ -163,7 +163,7 @@ def _segment(image: Path, bundle: str, folder: Path, *options: str) -> float:
 
 
 def _read_back(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Size and spacing of the label image as OpenSlide sees them, outlines as shapely does, and the area of the class with most ground by both."""
+    """What OpenSlide sees of the label image and shapely of the outlines; the area of the class with most ground by both."""
     import openslide
     from shapely.geometry import shape
 
@@ -270,7 +270,8 @@ def table(results: Mapping[str, Any]) -> str:
         "",
         f"Of the largest slide OpenSlide reads a label image of {seen['size'][0]:,} x {seen['size'][1]:,} pixels of {seen['um']:g} µm. "
         f"Shapely reads {back['polygons']:,} polygons, {'all' if back['polygons_valid'] else 'not all'} of them valid; those of "
-        f"{back['largest_class']} outline {back['outlined_area']:,.0f} pixels, and OpenSlide counts {back['labelled_pixels']:,} in its mask.",
+        f"{back['largest_class']} outline {back['outlined_area']:,.0f} pixels, and OpenSlide counts {back['labelled_pixels']:,} in "
+        "its mask.",
     ]
     return "\n".join(lines)
 

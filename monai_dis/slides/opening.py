@@ -12,7 +12,7 @@ __all__ = ["SLIDE_PIXELS", "is_slide", "open_slide", "slide_stem"]
 #: A tiled or pyramidal TIFF of more pixels than this is read from disk piece by piece; a smaller one is read whole.
 SLIDE_PIXELS = 1 << 26  # 8,192 x 8,192
 
-_SCANNERS = (".ndpi", ".mrxs", ".vms", ".vmu", ".scn", ".bif", ".svslide", ".dcmwsi")
+_SCANNERS = (".ndpi", ".mrxs", ".vms", ".vmu", ".scn", ".bif", ".svslide")
 _TIFFS = (".tif", ".tiff", ".svs", ".btf", ".tf8")
 
 
