@@ -106,7 +106,7 @@ class TiffPyramid(Pyramid):
             handle.seek(page.dataoffsets[index])
             encoded = handle.read(count)
             if len(encoded) < count:
-                raise ImageError(f"{self.path} is cut off; get a new copy of it.")
+                raise ImageError(f"{self.path} is cut off or damaged; get a new copy of it.")
             decoded, _, shape = page.decode(encoded, index, jpegtables=page.jpegtables)
         assert self.bytes_read is not None and self.bytes_touched is not None
         self.bytes_read += count

@@ -96,11 +96,23 @@ def test_ome_zarr(version: int, tmp_path: Path) -> None:
     assert np.array_equal(pyramid.read(1, (20, 10), (30, 40)), values[::2, ::2][10:50, 20:50].transpose(2, 1, 0))
 
 
-def test_files_of_scanners_are_read_as_openslide_reads_them(tmp_path: Path) -> None:
+def chain_of_levels(path: Path, values: np.ndarray) -> Path:
+    """Levels one after the other, as scanners and libvips write them, and not below the first as OME-TIFF has them."""
+    with tifffile.TiffWriter(path) as file:
+        for level in (values, values[::2, ::2], values[::4, ::4]):
+            reduced = {"subfiletype": 1} if level is not values else {}
+            file.write(level, tile=(128, 128), compression="zlib", photometric="rgb", metadata=None, **reduced)
+    return path
+
+
+@pytest.mark.parametrize("reader", [ScannerPyramid, open_slide], ids=["openslide", "tifffile"])
+def test_levels_one_after_the_other(reader: Any, tmp_path: Path) -> None:
     values = pixels()
-    pyramid = ScannerPyramid(write_tiff(tmp_path / "a.tif", values, levels=2))
-    assert pyramid.sizes == ((700, 500), (350, 250))
-    assert np.array_equal(pyramid.read(0, (300, 10), (100, 90)), values[10:100, 300:400].transpose(2, 1, 0))
+    pyramid = reader(chain_of_levels(tmp_path / "a.tif", values))
+    assert pyramid.sizes == ((700, 500), (350, 250), (175, 125))
+    for level, step in enumerate((1, 2, 4)):
+        truth = values[::step, ::step][10:90, 40:130].transpose(2, 1, 0)
+        assert np.array_equal(pyramid.read(level, (40, 10), (90, 80)), truth)
 
 
 def test_which_inputs_are_slides(tmp_path: Path) -> None:
@@ -114,6 +126,11 @@ def test_which_inputs_are_slides(tmp_path: Path) -> None:
     assert [slide_stem(p) for p in named] == ["a", "a", "a", "photo"]
 
 
+def stack(path: Path) -> None:
+    planes = np.zeros((4, 64, 64), np.uint8)
+    tifffile.imwrite(path, planes, tile=(16, 16), photometric="minisblack", metadata={"axes": "ZYX"})
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -121,7 +138,7 @@ def test_which_inputs_are_slides(tmp_path: Path) -> None:
         (lambda p: p.write_bytes(b"II*\0 no slide at all"), "damaged"),
         (lambda p: p.write_bytes(b""), "empty"),
         (lambda p: p.unlink(), "no file"),
-        (lambda p: tifffile.imwrite(p, np.zeros((4, 64, 64), np.uint8), tile=(16, 16), metadata={"axes": "ZYX"}), "axes"),
+        (stack, "axes"),
         (lambda p: tifffile.imwrite(p, np.zeros((9000, 9000), np.uint8), rowsperstrip=9000), "not cut into tiles"),
     ],
     ids=["cut", "no-tiff", "empty", "missing", "stack", "one-strip"],

@@ -119,7 +119,9 @@ def test_the_work_of_a_killed_run_on_something_else_is_not_used(change: str, tmp
 
 
 def four_channels(path: Path) -> None:
-    tifffile.imwrite(path, np.zeros((4, 300, 300), np.uint8), tile=(256, 256), metadata={"axes": "CYX"})
+    tifffile.imwrite(
+        path, np.zeros((4, 300, 300), np.uint8), tile=(256, 256), photometric="minisblack", metadata={"axes": "CYX"}
+    )
 
 
 @pytest.mark.parametrize(
