@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from monai_dis.engines.device import return_free_memory
 from monai_dis.inferers.grid import spatial
 from monai_dis.inferers.merge import Placed, average_windows
 from monai_dis.inferers.windows import WindowGrid
@@ -115,6 +116,8 @@ def run_tiles(
             for part, before, first in zip(region, frame.before, start, strict=True)
         ]
         store.write(path, values[spatial(inside)][0])
+        del values
+        return_free_memory()  # what the layers of one tile took is not on top of what the next ones take
         calls += 1
     report(len(tiles), len(tiles))
     return calls
@@ -162,6 +165,8 @@ def tiles_in_windows(
             placed.extend((0, c, logits, None) for c, logits in zip(some, answer(some).unbind(0), strict=True))
             calls += 1
         store.write(path, average_windows(placed, importance, like, start)[0][0])
+        del placed
+        return_free_memory()
     report(len(tiles), len(tiles))
     return calls
 

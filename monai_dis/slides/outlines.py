@@ -10,7 +10,7 @@ Letters: ``N`` corners, ``R`` rings; places are (column, row) of the lattice, wh
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,23 +84,23 @@ def polygons(corners: NDArray[np.int32]) -> Iterator[Polygon]:
     """Link corners to the polygons of the objects.
 
     Args:
-        corners: (N, 3), see `corners_of`; memory is a few hundred bytes for each.
+        corners: (N, 3), see `corners_of`; memory is about a hundred bytes for each.
 
     Yields:
         Polygons whose rings touch neither themselves nor each other but in single places.
     """
-    x, y, inside = corners[:, 0].tolist(), corners[:, 1].tolist(), (corners[:, 2] & _INSIDE).tolist()
-    rings = []
-    for numbers in (part for ring in _rings(corners) for part in _split(ring)):
-        # The pixel inside the ring at its upper left corner tells an object from a hole.
-        first = min(numbers, key=lambda k: (y[k], x[k]))
-        rings.append((bool(inside[first]), [(x[k], y[k]) for k in numbers]))
-    holes: dict[int, list[Ring]] = {}
-    for number, parent in _parents(rings).items():
-        holes.setdefault(parent, []).append(rings[number][1])
-    for number, (is_object, ring) in enumerate(rings):
-        if is_object:
-            yield Polygon(ring, tuple(holes.get(number, ())))
+    x, y = memoryview(np.ascontiguousarray(corners[:, 0])), memoryview(np.ascontiguousarray(corners[:, 1]))
+    rings = [part for ring in _rings(corners) for part in _split(ring)]
+    # The pixel inside the ring at its upper left corner tells an object from a hole.
+    first = [min(ring, key=lambda k: (y[k], x[k])) for ring in rings]
+    is_object = [bool(corners[k, 2] & _INSIDE) for k in first]
+    holes: dict[int, list[int]] = {}
+    for number, parent in _parents(rings, first, is_object, x, y).items():
+        holes.setdefault(parent, []).append(number)
+    for number, ring in enumerate(rings):
+        if is_object[number]:
+            inner = tuple([(x[k], y[k]) for k in rings[hole]] for hole in holes.get(number, ()))
+            yield Polygon([(x[k], y[k]) for k in ring], inner)
 
 
 def _with_neighbours(tiles: LabelTiles, level: int, column: int, row: int) -> NDArray[np.generic]:
@@ -142,9 +142,10 @@ def _rings(corners: NDArray[np.int32]) -> Iterator[list[int]]:
     x, y, kind = corners[corner, 0], corners[corner, 1], kind[corner]
     lower = np.arange(len(corner)) >= len(corners)
     second_in_row = np.where(kind == _RISING, ~lower, lower) & (kind != _PLAIN)
-    along_row = _partners(np.lexsort((second_in_row, x, y))).tolist()
-    along_column = _partners(np.lexsort((lower, y, x))).tolist()
-    number = corner.tolist()
+    # Views of arrays: lists of as many Python numbers would be several times as large.
+    along_row = memoryview(_partners(np.lexsort((second_in_row, x, y))))
+    along_column = memoryview(_partners(np.lexsort((lower, y, x))))
+    number = memoryview(corner)
     met = bytearray(len(number))
     for first in range(len(number)):
         ring, node = [], first
@@ -175,30 +176,42 @@ def _split(ring: list[int]) -> list[list[int]]:
     return [*parts, walk]
 
 
-def _parents(rings: list[tuple[bool, Ring]]) -> dict[int, int]:
-    """For each hole the object that it lies in: that of the next edge to the left of the hole's first pixel."""
-    if all(is_object for is_object, _ in rings):
-        return {}
+def _parents(
+    rings: Sequence[Sequence[int]], first: Sequence[int], is_object: Sequence[bool], x: memoryview, y: memoryview
+) -> dict[int, int]:
+    """For each hole the object that it lies in: that of the next edge to the left of the hole's first pixel.
+
+    Args:
+        rings: numbers of corners.
+        first: the upper left corner of each.
+        is_object: whether it is the outline of an object.
+        x: columns of the corners.
+        y: rows of the corners.
+    """
     starts: dict[int, list[tuple[int, int]]] = {}
+    for number, corner in enumerate(first):
+        if not is_object[number]:
+            starts.setdefault(y[corner], []).append((x[corner], number))
+    rows = sorted(starts)
     begin: dict[int, list[tuple[int, int]]] = {}
     end: dict[int, list[tuple[int, int]]] = {}
-    for number, (is_object, ring) in enumerate(rings):
-        for (xa, ya), (xb, yb) in zip(ring, [*ring[1:], ring[0]], strict=True):
-            if xa == xb:
-                begin.setdefault(min(ya, yb), []).append((xa, number))
-                end.setdefault(max(ya, yb), []).append((xa, number))
-        if not is_object:
-            y, x = min((y, x) for x, y in ring)
-            starts.setdefault(y, []).append((x, number))
+    for number, ring in enumerate(rings):
+        for a, b in zip(ring, [*ring[1:], ring[0]], strict=True):
+            top, bottom = min(y[a], y[b]), max(y[a], y[b])
+            # Only edges beside the first pixel of a hole are of use; none is horizontal, which would have no height.
+            at = bisect_left(rows, top)
+            if at < len(rows) and rows[at] < bottom:
+                begin.setdefault(rows[at], []).append((x[a], number))
+                end.setdefault(bottom, []).append((x[a], number))
     parents: dict[int, int] = {}
     active: list[tuple[int, int]] = []
-    for y in sorted({*begin, *end}):
-        for edge in end.get(y, ()):
+    for row in sorted({*begin, *end}):
+        for edge in end.get(row, ()):
             del active[bisect_left(active, edge)]
-        for edge in begin.get(y, ()):
+        for edge in begin.get(row, ()):
             insort(active, edge)
         # From left to right, so that a hole behind another finds that one's object known.
-        for x, hole in sorted(starts.get(y, ())):
-            left = active[bisect_left(active, (x, -1)) - 1][1]
-            parents[hole] = left if rings[left][0] else parents[left]
+        for column, hole in sorted(starts.get(row, ())):
+            left = active[bisect_left(active, (column, -1)) - 1][1]
+            parents[hole] = left if is_object[left] else parents[left]
     return parents

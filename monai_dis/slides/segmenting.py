@@ -17,7 +17,7 @@ from monai.transforms import AsDiscreted
 from numpy.typing import NDArray
 
 from monai_dis.data.atomic import atomic_path
-from monai_dis.engines.device import PeakMemory
+from monai_dis.engines.device import PeakMemory, return_free_memory
 from monai_dis.engines.network_input import NetworkInput
 from monai_dis.engines.output_folder import name_outputs, prepare_folder, remove_leftovers
 from monai_dis.engines.prediction import Stopwatch
@@ -217,6 +217,7 @@ class SlideSegmenter:
                 path = base.with_name(f"{base.name}_seg_{index}-{word}.ome.tif")
                 tiles.save(path, pyramid.spacing_um)
                 written[name] = str(path.absolute())
+        return_free_memory()
         with watch.stage("outlines"):
             found = write_outlines(outlines, _classes(result, labels, masks), names)
         with watch.stage("overlay"):
