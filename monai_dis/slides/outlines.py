@@ -89,7 +89,7 @@ def polygons(corners: NDArray[np.int32]) -> Iterator[Polygon]:
     Yields:
         Polygons whose rings touch neither themselves nor each other but in single places.
     """
-    x, y = memoryview(np.ascontiguousarray(corners[:, 0])), memoryview(np.ascontiguousarray(corners[:, 1]))
+    x, y = corners[:, 0].copy().data, corners[:, 1].copy().data
     rings = [part for ring in _rings(corners) for part in _split(ring)]
     # The pixel inside the ring at its upper left corner tells an object from a hole.
     first = [min(ring, key=lambda k: (y[k], x[k])) for ring in rings]
@@ -143,9 +143,9 @@ def _rings(corners: NDArray[np.int32]) -> Iterator[list[int]]:
     lower = np.arange(len(corner)) >= len(corners)
     second_in_row = np.where(kind == _RISING, ~lower, lower) & (kind != _PLAIN)
     # Views of arrays: lists of as many Python numbers would be several times as large.
-    along_row = memoryview(_partners(np.lexsort((second_in_row, x, y))))
-    along_column = memoryview(_partners(np.lexsort((lower, y, x))))
-    number = memoryview(corner)
+    along_row = _partners(np.lexsort((second_in_row, x, y))).data
+    along_column = _partners(np.lexsort((lower, y, x))).data
+    number = corner.data
     met = bytearray(len(number))
     for first in range(len(number)):
         ring, node = [], first
