@@ -69,10 +69,11 @@ class SlideSegmenter:
                 "the runtime openvino-int8 is calibrated on whole images; choose another runtime for slides."
             )
         for step in predictor.postprocessing.transforms:
-            if isinstance(step, AsDiscreted) and step.converter.threshold not in (None, 0.5):
+            others = [t for t in step.threshold if t not in (None, 0.5)] if isinstance(step, AsDiscreted) else []
+            if others:
                 raise ImageError(
                     "slides are labelled by the likeliest class, or by probabilities above one half, and the bundle's postprocessing has "
-                    f"the threshold {step.converter.threshold}; set it to 0.5."
+                    f"the threshold {others[0]}; set it to 0.5."
                 )
         self.segmenter = segmenter
         self.entries: list[Entry] = []

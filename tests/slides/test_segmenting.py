@@ -129,7 +129,7 @@ def four_channels(path: Path) -> None:
     [
         pytest.param(four_channels, "has 4 channels, the bundle's network takes 3", id="channels"),
         pytest.param(lambda p: p.write_bytes(p.read_bytes()[:5000]), "cut off or damaged", id="cut"),
-        pytest.param(lambda p: p.unlink(), "there is no file", id="missing"),
+        pytest.param(lambda p: p.unlink(), "here is no file", id="missing"),
     ],
 )
 def test_a_bad_slide_has_a_sentence_and_does_not_stop_the_next(
