@@ -75,35 +75,39 @@ def test_slides_and_pictures_in_one_run_and_one_report(slide_bundle: Path, tmp_p
     assert report["summary"]["images"] == 2
 
 
-@pytest.mark.parametrize("after", ["coarse", "labels"])
-def test_a_run_that_was_killed_goes_on(after: str, slide_bundle: Path, tmp_path: Path) -> None:
-    slide = write_tiff(tmp_path / "a.tif", spots(4000, 3000))
-    changes = ["--set", "inferer#levels=[2, 1]", "--windows", "800"]
-    command = [sys.executable, "-m", "monai_dis", "segment", str(slide), "--slide", "-b", str(slide_bundle), *changes]
-    assert subprocess.run([*command, "-o", str(tmp_path / "plain")], check=False).returncode == 0
-
-    process = subprocess.Popen([*command, "-o", str(tmp_path / "out")], stdout=subprocess.DEVNULL)
-    place = tmp_path / "out" / ".slide-a" / ("levels/coarse" if after == "coarse" else "labels")
+def killed_when(there: Path, command: list[str]) -> None:
+    """Start a command and kill it when a finished file is in a folder."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 240
-        while not list(place.glob("[!.]*")) and time.monotonic() < deadline:
+        while not list(there.glob("[!.]*")) and time.monotonic() < deadline:
             assert process.poll() is None, "the run ended before it could be killed"
             time.sleep(0.002)
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    assert list(place.glob("[!.]*")) and not list((tmp_path / "out").glob("*.tif")), "no half results"
 
-    assert subprocess.run([*command, "-o", str(tmp_path / "out")], check=False).returncode == 0
-    plain, ours = entry_of(tmp_path / "plain"), entry_of(tmp_path / "out")
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_twice_goes_on(slide_bundle: Path, tmp_path: Path) -> None:
+    slide, out = write_tiff(tmp_path / "a.tif", spots(2700, 2100)), tmp_path / "out"
+    changes = ["--set", "inferer#levels=[2, 1]", "--windows", "300"]
+    command = [sys.executable, "-m", "monai_dis", "segment", str(slide), "--slide", "-b", str(slide_bundle), *changes]
+    for part in ("levels/coarse", "labels"):
+        killed_when(out / ".slide-a" / part, [*command, "-o", str(out)])
+        assert list((out / ".slide-a" / part).glob("[!.]*")) and not list(out.glob("[!.]*.*")), "no half results"
+    assert call(*command[3:], "-o", tmp_path / "plain") == 0
+    plain = entry_of(tmp_path / "plain")
+    assert call(*command[3:], "-o", out) == 0
+    ours = entry_of(out)
     assert ours["slide"]["resumed"] and not plain["slide"]["resumed"]
-    for key in ("output", "outlines"):
-        if key == "outlines":
-            assert Path(ours[key]).read_text() == Path(plain[key]).read_text()
-        else:
-            assert np.array_equal(tifffile.imread(ours[key]), tifffile.imread(plain[key]))
+    assert ours["statistics"]["calls"]["coarse"] == 0 < plain["statistics"]["calls"]["coarse"], (
+        "no tile is computed again"
+    )
+    assert Path(ours["outlines"]).read_text() == Path(plain["outlines"]).read_text()
+    assert np.array_equal(tifffile.imread(ours["output"]), tifffile.imread(plain["output"]))
     assert ours["operations"] == plain["operations"]
-    assert not list((tmp_path / "out").glob(".*")), "what the run kept for itself is removed"
+    assert not list(out.glob(".*")), "what the run kept for itself is removed"
 
 
 @pytest.mark.parametrize("change", ["settings", "file"])
