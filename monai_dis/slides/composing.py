@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.score import hard_labels
 from monai_dis.slides.labels import LABEL_TILE, LabelTiles
+from monai_dis.slides.regions import Region, under
 from monai_dis.slides.tissue import Tissue
 
 __all__ = ["compose_labels", "seen_labels"]
@@ -43,7 +44,7 @@ def compose_labels(
             continue
         x = slice(column * LABEL_TILE, min((column + 1) * LABEL_TILE, columns))
         y = slice(row * LABEL_TILE, min((row + 1) * LABEL_TILE, rows))
-        if tissue.meets((x, y), mosaic.size):
+        if tissue.meets((x, y), mosaic.size) or _has_windows(mosaic, (x, y)):
             with torch.no_grad():
                 logits = mosaic.on(mosaic.size, len(mosaic.layers), (x, y))
             answer = hard_labels(logits, mosaic.activation)[0].numpy().transpose(0, 2, 1)
@@ -53,6 +54,15 @@ def compose_labels(
             mask.write(column, row, values)
         labels.write(column, row, seen_labels(answer) if masks else answer[0])
     report(across * down, across * down)
+
+
+def _has_windows(mosaic: Mosaic, region: Region) -> bool:
+    """Whether a refined window reaches into a region of the image."""
+    for layer in mosaic.layers:
+        x, y = under(region, mosaic.size, layer.grid)
+        if next(layer.touching((x.start, y.start), (x.stop, y.stop), None), None) is not None:
+            return True
+    return False
 
 
 def seen_labels(masks: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_dis.engines.device import return_free_memory
@@ -23,7 +25,7 @@ __all__ = ["HALO", "TILE", "Frame", "run_tiles", "tiles_in_windows"]
 TILE = 1024  # voxels of a tile's side
 HALO = 128  # read around a tile and cut off after the network: what lies farther away hardly reaches its answer
 
-Skip = Callable[[Region], bool]
+Ground = Callable[[Region], NDArray[np.bool_]]
 Report = Callable[[int, int], None]
 
 
@@ -86,7 +88,7 @@ class Frame:
 
 
 def run_tiles(
-    store: TileFiles, frame: Frame, answer: Callable[[list[int], list[int]], Tensor], skip: Skip, report: Report
+    store: TileFiles, frame: Frame, answer: Callable[[list[int], list[int]], Tensor], ground: Ground, report: Report
 ) -> int:
     """Compute the tiles of a map that are not there yet.
 
@@ -94,7 +96,7 @@ def run_tiles(
         store: of the map.
         frame: how its grid is cut.
         answer: what the network says of a window of the padded grid, from its start and size: (1, C, *size).
-        skip: whether a region of the grid is not looked at.
+        ground: which voxels of a region of the grid (X, Y) are to be answered; the others get the values of the store.
         report: told how many tiles are done and of how many.
 
     Returns:
@@ -106,7 +108,8 @@ def run_tiles(
         report(number - 1, len(tiles))
         if path.exists():
             continue
-        if skip(region):
+        here = ground(region)
+        if not here.any():
             store.write(path, None)
             continue
         start, stop = frame.read_for(region)
@@ -115,7 +118,7 @@ def run_tiles(
             slice(part.start + before - first, part.stop + before - first)
             for part, before, first in zip(region, frame.before, start, strict=True)
         ]
-        store.write(path, values[spatial(inside)][0])
+        store.write(path, _on_ground(values[spatial(inside)][0], here, store.fill))
         del values
         return_free_memory()  # what the layers of one tile took is not on top of what the next ones take
         calls += 1
@@ -129,7 +132,7 @@ def tiles_in_windows(
     importance: Tensor,
     batch: int,
     answer: Callable[[list[list[int]]], Tensor],
-    skip: Skip,
+    ground: Ground,
     report: Report,
 ) -> int:
     """Compute the tiles of a map from the average of windows, as a sliding window over the whole grid would.
@@ -140,7 +143,7 @@ def tiles_in_windows(
         importance: (*roi) weights in the average.
         batch: windows per call.
         answer: what the network says of windows at corners of the grid: (K, C, *roi).
-        skip: whether a region of the grid is not looked at.
+        ground: which voxels of a region of the grid (X, Y) are to be answered; the others get the values of the store.
         report: told how many tiles are done and of how many.
 
     Returns:
@@ -153,7 +156,8 @@ def tiles_in_windows(
         report(number - 1, len(tiles))
         if path.exists():
             continue
-        if skip(region):
+        here = ground(region)
+        if not here.any():
             store.write(path, None)
             continue
         start, stop = _bounds(region)
@@ -164,11 +168,17 @@ def tiles_in_windows(
             some = near[first : first + batch]
             placed.extend((0, c, logits, None) for c, logits in zip(some, answer(some).unbind(0), strict=True))
             calls += 1
-        store.write(path, average_windows(placed, importance, like, start)[0][0])
+        values = average_windows(placed, importance, like, start)[0][0]
+        store.write(path, _on_ground(values, here, store.fill))
         del placed
         return_free_memory()
     report(len(tiles), len(tiles))
     return calls
+
+
+def _on_ground(values: Tensor, ground: NDArray[np.bool_], fill: Tensor) -> Tensor:
+    """(C, X, Y), with the same values wherever nothing is to be answered, so that no border of a tile shows there."""
+    return torch.where(torch.from_numpy(ground), values, fill.reshape(-1, 1, 1))
 
 
 def _bounds(region: Sequence[slice]) -> tuple[list[int], list[int]]:

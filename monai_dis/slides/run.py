@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
+from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_dis.data.atomic import atomic_path
@@ -81,6 +82,10 @@ class SlideRun:
     def is_empty(self, grid: Sequence[int]) -> Callable[[Sequence[slice]], bool]:
         """Whether a region of a grid has no tissue."""
         return lambda region: not self.tissue.meets(region, grid)
+
+    def ground(self, grid: Sequence[int]) -> Callable[[Sequence[slice]], NDArray[np.bool_]]:
+        """Which voxels of a region of a grid have tissue."""
+        return lambda region: self.tissue.on(region, grid)
 
 
 def run_slide(run: SlideRun) -> IterativeResult:
@@ -205,7 +210,7 @@ class _Levels:
             region = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
             return scorer(image.read(region), mosaic.grid(plan.index - 1, region), self.run_of.device)
 
-        run_tiles(store, frame, answer, self.run_of.is_empty(below), self._report(f"scores of level {plan.index}"))
+        run_tiles(store, frame, answer, self.run_of.ground(below), self._report(f"scores of level {plan.index}"))
         return store
 
     def _scores(
@@ -284,7 +289,7 @@ class _DensePass:
 
     def compute(self) -> int:
         """Compute what is not there yet; returns the number of network calls."""
-        empty = self.run.is_empty(self.grid)
+        ground = self.run.ground(self.grid)
         image, settings = self.run.image_on(self.grid), self.settings
         level = settings.levels[0]
 
@@ -306,14 +311,14 @@ class _DensePass:
                 roi, level.mode or settings.mode, settings.sigma_scale, settings.roi_weight_map, torch.empty(1)
             )
             batch = level.sw_batch_size or settings.sw_batch_size
-            return tiles_in_windows(self.store, self.windows, importance, batch, of_windows, empty, report)
+            return tiles_in_windows(self.store, self.windows, importance, batch, of_windows, ground, report)
         after = [p - n - b for p, n, b in zip(self.frame.padded, self.grid, self.frame.before, strict=True)]
         whole = image.padded(self.frame.before, after, settings.padding_mode, settings.cval)
 
         def of_tile(start: list[int], size: list[int]) -> Tensor:
             return self._answer(whole.windows(torch.tensor([start]), size), [start])[0]
 
-        return run_tiles(self.store, self.frame, of_tile, empty, report)
+        return run_tiles(self.store, self.frame, of_tile, ground, report)
 
     def operations(self) -> int:
         """Multiply-accumulates of all tiles that a network looked at, in this run or before."""

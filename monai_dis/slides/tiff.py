@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ class TiffPyramid(Pyramid):
         self.file_bytes = path.stat().st_size
         with _explained(path):
             self._file = tifffile.TiffFile(path)
+            finalize(self, self._file.close)
             series = self._file.series[0]
             self._levels = [_pages(level, path) for level in series.levels]
         first = self._levels[0][0]
@@ -69,10 +71,6 @@ class TiffPyramid(Pyramid):
                 into = into[channel : channel + 1] if planar else into
                 self._fill(into, level, number, page, channel, corner)
         return out
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def _fill(
         self, out: NDArray[np.generic], level: int, number: int, page: Any, channel: int, corner: Sequence[int]

@@ -47,6 +47,14 @@ class Tissue:
         """Whether a region of any grid of the field of view has tissue."""
         return bool(self.mask[under(region, grid, self.mask.shape)].any())
 
+    def on(self, region: Sequence[slice], grid: Sequence[int]) -> NDArray[np.bool_]:
+        """Which voxels of a region of any grid of the field of view have their centre on tissue, (X, Y)."""
+        x, y = (
+            (2 * np.arange(part.start, part.stop) + 1) * m // (2 * n)
+            for part, n, m in zip(region, grid, self.mask.shape, strict=True)
+        )
+        return self.mask[np.ix_(x, y)]
+
 
 def find_tissue(overview: NDArray[np.generic]) -> Tissue:
     """Apply the rule of this module to an overview (C, X, Y)."""
