@@ -2,12 +2,14 @@
 
     python benchmarks/slides.py make --images DATA/idrid/images --size 40000 --output slide_40000.tif
     python benchmarks/slides.py measure --slide slide_10000.tif --slide slide_20000.tif --slide slide_40000.tif --output OUT
+    python benchmarks/slides.py seams --slide slide_10000.tif --output OUT
     python benchmarks/slides.py write --results OUT/slides_results.json
 
 ``make`` lays photographs side by side, some of them mirrored, and writes a tiled BigTIFF (JPEG, quality 90) with its levels, a band
 of tiles at a time. ``measure`` runs ``monai-dis segment`` on each slide in a process of its own, reads the results back with OpenSlide and
-shapely, and compares a part with what the same command answers when it reads the part whole. ``write`` puts the figures into
-``docs/slides_results.json`` and the table of ``docs/slides.md``.
+shapely, and compares a part with what the same command answers when it reads the part whole. ``seams`` adds how far the coarse pass in
+tiles is from one pass, over a part of several tiles. ``write`` puts the figures into ``docs/slides_results.json`` and the table of
+``docs/slides.md``.
 """
 
 from __future__ import annotations
@@ -29,7 +31,14 @@ from documents import write_json, write_marked
 from numpy.typing import NDArray
 from PIL import Image
 
+from monai_dis.bundle import load_bundle
+from monai_dis.inferers import Budget
+from monai_dis.slides.grid_image import as_tensor
+from monai_dis.slides.intensities import prepare_by_region
 from monai_dis.slides.opening import open_slide
+from monai_dis.slides.overview import read_overview
+from monai_dis.slides.run import SlideRun, run_slide
+from monai_dis.slides.tissue import Tissue
 
 TILE = 512
 PART = 4288  # the longer side that the bundle prepares photographs to, so that a part in memory keeps its pixels too
@@ -46,6 +55,10 @@ def main() -> None:
         options.output.mkdir(parents=True, exist_ok=True)
         results = measure(options.slide, options.bundle, options.output)
         write_json(options.output / "slides_results.json", results)
+    elif options.command == "seams":
+        file = options.output / "slides_results.json"
+        results = json.loads(file.read_text(encoding="utf-8"))
+        write_json(file, {**results, "seams": seams(options.slide, options.bundle)})
     else:
         results = json.loads(options.results.read_text(encoding="utf-8"))
         write_json(DOCS / "slides_results.json", results)
@@ -248,6 +261,32 @@ def _compare_part(slide: Path, bundle: str, folder: Path) -> dict[str, Any]:
     return result
 
 
+def seams(slide: Path, bundle: str) -> dict[str, Any]:
+    """The coarse pass over a part of several tiles, in tiles from disk and in one pass in memory."""
+    loaded = load_bundle(bundle, device="cpu")
+    network, inferer = loaded.part("network").eval(), loaded.part("inferer").with_budget(Budget(windows=0))
+    side = 2 * PART
+    with tempfile.TemporaryDirectory() as folder:
+        part = open_slide(slide).read(0, (700, 900), (side, side)).transpose(2, 1, 0)
+        flat = Path(folder) / "flat.tif"
+        tifffile.imwrite(flat, part, tile=(TILE, TILE), compression="zlib", photometric="rgb")
+        pyramid = open_slide(flat)
+        overview = read_overview(pyramid)
+        prepare = prepare_by_region(loaded.part("preprocessing"), pyramid, overview)
+        everywhere = Tissue(np.ones(overview.shape[1:], dtype=bool))
+        run = SlideRun(pyramid, network, inferer.settings, prepare, everywhere, Path(folder) / "run")
+        tiled = run_slide(run).mosaic
+        whole = inferer.run(prepare(as_tensor(part.transpose(2, 1, 0)))[None], network).mosaic
+        a, b = tiled.grid(0), whole.grid(0)
+    return {
+        "pixels": [side, side],
+        "tiles": len(list(tiled.tiles.tiles())),
+        "largest_difference_of_logits": float((a - b).abs().max()),
+        "labels_that_differ": int(((a > 0) != (b > 0)).sum()),
+        "labels": int((b > 0).sum()),
+    }
+
+
 def table(results: Mapping[str, Any]) -> str:
     """The table and sentences of the page."""
     head = "| slide (pixels) | file | read | with tissue | windows | of a full pass | seconds | peak memory |"
@@ -260,13 +299,16 @@ def table(results: Mapping[str, Any]) -> str:
         )
     part, last = results["part"], results["slides"][-1]
     flat, levels, back = part["slide"], part["slide_of_levels"], last["read_back"]
-    seen = back["openslide"]
+    seen, seam = back["openslide"], results["seams"]
     lines += [
         "",
         f"A part of {part['pixels'][0]:,} x {part['pixels'][1]:,} pixels of the first slide, read whole and from disk (tiles, no levels): "
         f"{'the same windows' if flat['same_windows'] else 'other windows'}, {flat['pixels_that_differ']:,} of {flat['labelled_pixels']:,} "
         f"labelled pixels differ. With the file's own levels, which are rounded to whole numbers: {levels['pixels_that_differ']:,} "
         f"differ, lowest Dice of a class {levels['lowest_dice']:.4f}.",
+        "",
+        f"The coarse pass over {seam['pixels'][0]:,} x {seam['pixels'][1]:,} pixels in {seam['tiles']} tiles and in one pass: "
+        f"logits differ by {seam['largest_difference_of_logits']:.0e} at most, {seam['labels_that_differ']:,} of {seam['labels']:,} labels differ.",
         "",
         f"Of the largest slide OpenSlide reads a label image of {seen['size'][0]:,} x {seen['size'][1]:,} pixels of {seen['um']:g} µm. "
         f"Shapely reads {back['polygons']:,} polygons, {'all' if back['polygons_valid'] else 'not all'} of them valid; those of "
@@ -287,6 +329,10 @@ def _options() -> argparse.Namespace:
     measured.add_argument("--slide", type=Path, action="append", required=True)
     measured.add_argument("--bundle", default="fundus_lesions_dis")
     measured.add_argument("--output", type=Path, required=True)
+    tiled = commands.add_parser("seams")
+    tiled.add_argument("--slide", type=Path, required=True)
+    tiled.add_argument("--bundle", default="fundus_lesions_dis")
+    tiled.add_argument("--output", type=Path, required=True)
     written = commands.add_parser("write")
     written.add_argument("--results", type=Path, required=True)
     return parser.parse_args()
