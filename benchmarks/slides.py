@@ -38,7 +38,7 @@ from monai_dis.slides.intensities import prepare_by_region
 from monai_dis.slides.opening import open_slide
 from monai_dis.slides.overview import read_overview
 from monai_dis.slides.run import SlideRun, run_slide
-from monai_dis.slides.tissue import Tissue
+from monai_dis.slides.tissue import Tissue, find_tissue
 
 TILE = 512
 PART = 4288  # the longer side that the bundle prepares photographs to, so that a part in memory keeps its pixels too
@@ -239,25 +239,35 @@ def _compare_part(slide: Path, bundle: str, folder: Path) -> dict[str, Any]:
     _segment(folder / "part.png", bundle, folder / "whole")
     _segment(flat, bundle, folder / "slide", "--slide")
     _segment(levels, bundle, folder / "slide_of_levels", "--slide")
+    return _differences(folder)
+
+
+def _differences(folder: Path) -> dict[str, Any]:
+    """Where the answers from disk differ from the one in memory; ground without tissue, background on a slide, is counted apart."""
     whole = json.loads((folder / "whole" / "report.json").read_text(encoding="utf-8"))["images"][0]
     result: dict[str, Any] = {"pixels": [PART, PART], "windows_whole": whole["windows_refined"]}
-    for name in ("slide", "slide_of_levels"):
+    for name, file in (("slide", "flat.tif"), ("slide_of_levels", "levels.tif")):
         entry = json.loads((folder / name / "report.json").read_text(encoding="utf-8"))["images"][0]
-        differ, most = 0, 0
+        tissue = find_tissue(read_overview(open_slide(folder / file)))
+        ground = tissue.on((slice(0, PART), slice(0, PART)), (PART, PART)).T
+        differ, on_tissue, labelled = 0, 0, 0
         dice = []
         for label, path in whole["masks"].items():
             a = np.asarray(Image.open(path)) > 0
             b = tifffile.imread(entry["masks"][label]) > 0
             differ += int((a != b).sum())
-            most += int(a.sum())
+            on_tissue += int(((a != b) & ground).sum())
+            labelled += int(a.sum())
             dice.append(2 * float((a & b).sum()) / max(1.0, float(a.sum() + b.sum())))
-        same = [w["corner"] for w in entry["statistics"]["windows"]] == [
-            w["corner"] for w in whole["statistics"]["windows"]
-        ]
+        ours, theirs = ([w["corner"] for w in e["statistics"]["windows"]] for e in (entry, whole))
         result[name] = {
-            "labelled_pixels": most, "pixels_that_differ": differ, "lowest_dice": min(dice), "same_windows": same,
+            "labelled_pixels": labelled,
+            "pixels_that_differ": differ,
+            "of_them_on_tissue": on_tissue,
+            "lowest_dice": min(dice),
+            "same_windows": ours == theirs,
             "windows": entry["windows_refined"],
-        }  # fmt: skip
+        }
     return result
 
 
@@ -304,11 +314,13 @@ def table(results: Mapping[str, Any]) -> str:
         "",
         f"A part of {part['pixels'][0]:,} x {part['pixels'][1]:,} pixels of the first slide, read whole and from disk (tiles, no levels): "
         f"{'the same windows' if flat['same_windows'] else 'other windows'}, {flat['pixels_that_differ']:,} of {flat['labelled_pixels']:,} "
-        f"labelled pixels differ. With the file's own levels, which are rounded to whole numbers: {levels['pixels_that_differ']:,} "
-        f"differ, lowest Dice of a class {levels['lowest_dice']:.4f}.",
+        f"labelled pixels differ, {flat['of_them_on_tissue']:,} of them on tissue (the rest is ground, background on a slide). "
+        f"With the file's own levels, which are rounded to whole numbers: {levels['pixels_that_differ']:,} differ, "
+        f"{levels['of_them_on_tissue']:,} of them on tissue, lowest Dice of a class {levels['lowest_dice']:.4f}.",
         "",
         f"The coarse pass over {seam['pixels'][0]:,} x {seam['pixels'][1]:,} pixels in {seam['tiles']} tiles and in one pass: "
-        f"logits differ by {seam['largest_difference_of_logits']:.0e} at most, {seam['labels_that_differ']:,} of {seam['labels']:,} labels differ.",
+        f"logits differ by {seam['largest_difference_of_logits']:.0e} at most, {seam['labels_that_differ']:,} of {seam['labels']:,} labels "
+        "differ.",
         "",
         f"Of the largest slide OpenSlide reads a label image of {seen['size'][0]:,} x {seen['size'][1]:,} pixels of {seen['um']:g} µm. "
         f"Shapely reads {back['polygons']:,} polygons, {'all' if back['polygons_valid'] else 'not all'} of them valid; those of "

@@ -13,9 +13,9 @@ from small_bundle import write_tiny_bundle
 __all__ = ["slide_bundle", "spots", "write_tiff"]
 
 
-def spots(columns: int, rows: int, seed: int = 0) -> np.ndarray:
-    """(rows, columns, 3) bright discs of many sizes on grey ground with a little noise; the left quarter is glass."""
-    rng = np.random.default_rng(seed)
+def spots(columns: int, rows: int, empty: int = 240) -> np.ndarray:
+    """(rows, columns, 3) bright discs of many sizes on grey ground with a little noise; the left quarter is empty, glass or dark."""
+    rng = np.random.default_rng(0)
     picture = rng.integers(60, 80, (rows, columns), dtype=np.uint8)
     for _ in range(max(8, columns * rows // 40_000)):
         radius = int(rng.integers(4, 40))
@@ -24,7 +24,7 @@ def spots(columns: int, rows: int, seed: int = 0) -> np.ndarray:
         part = picture[top : y + radius + 1, left : x + radius + 1]
         j, i = np.mgrid[top : top + part.shape[0], left : left + part.shape[1]]
         part[(i - x) ** 2 + (j - y) ** 2 <= radius**2] = rng.integers(170, 220)
-    picture[:, : columns // 4] = 240
+    picture[:, : columns // 4] = empty
     return np.repeat(picture[..., None], 3, axis=2)
 
 
