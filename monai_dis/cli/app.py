@@ -100,6 +100,13 @@ def segment(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also redo images whose results are complete already.")
     ] = False,
+    slide: Annotated[
+        bool,
+        typer.Option(
+            "--slide",
+            help="Read the images from disk piece by piece. Without it, SVS, OME-Zarr and tiled TIFF of more than 67 million pixels are.",
+        ),
+    ] = False,
     settings: SetOption = None,
     result: Annotated[
         Format | None,
@@ -159,7 +166,7 @@ def segment(
     if as_cohort:
         run_cohort(bundle, images, dicom, overrides, workers=workers, cluster=cluster, share=cohort_operations)
     else:
-        run_segment(bundle, images, dicom, overrides, shard=share)
+        run_segment(bundle, images, dicom, overrides, shard=share, slide=slide)
 
 
 @app.command(

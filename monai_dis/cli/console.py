@@ -11,17 +11,19 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-__all__ = ["err", "image_progress", "out", "working"]
+__all__ = ["err", "image_progress", "out", "slide_progress", "working"]
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
 Advance = Callable[[int, int, str], None]
+Stage = Callable[[str, int, int], None]
 
 
 @contextmanager
@@ -54,3 +56,24 @@ def image_progress(what: str) -> Iterator[Advance]:
             progress.update(task, completed=done, total=total)
 
         yield advance
+
+
+@contextmanager
+def slide_progress() -> Iterator[Stage]:
+    """Show a bar for each stage of a slide; the yielded function takes the stage, how much of it is done and of how much."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def stage(name: str, done: int, total: int) -> None:
+            if name not in tasks or done < progress.tasks[progress.task_ids.index(tasks[name])].completed:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done, total=total)
+
+        yield stage

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from monai_dis.bundle import BundleMetadata, find_bundle
-from monai_dis.cli.console import image_progress, out, working
+from monai_dis.cli.console import image_progress, out, slide_progress, working
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.errors import DicomError, DisError, OutputError
 
@@ -48,8 +48,9 @@ def run_segment(
     overrides: Mapping[str, Any],
     *,
     shard: tuple[int, int] | None = None,
+    slide: bool = False,
 ) -> None:
-    """Segment with a bundle: image files first, then DICOM studies.
+    """Segment with a bundle: image files first, then slides, then DICOM studies.
 
     Args:
         bundle: name or folder.
@@ -57,6 +58,7 @@ def run_segment(
         dicom: options for DICOM studies.
         overrides: entries of its inference config, from the command line.
         shard: ``(i, n)`` to do the i-th of n shares.
+        slide: whether all images are slides, however small.
 
     Raises:
         DicomError: when options for studies are given without a study.
@@ -65,7 +67,7 @@ def run_segment(
     from monai_dis.dicom.sources import is_dicom_input
 
     studies = [path for path in images if is_dicom_input(path)]
-    files = [path for path in images if path not in studies]
+    slides, files = _apart([path for path in images if path not in studies], slide)
     _check_options(dicom, studies, files)
     folder = find_bundle(bundle)
     quiet_third_parties()
@@ -83,8 +85,8 @@ def run_segment(
         entries.append(entry)
         advance(done, total, _line(entry))
 
+    before: list[Any] = []
     with image_progress("segmenting") as advance:
-        before: list[Any] = []
         if files:
             segmenter.on_image, segmenter.check_file = on_image, _file_check(dicom, loaded.metadata)
             try:
@@ -94,6 +96,14 @@ def run_segment(
             except DisError as error:
                 errors.append(error)
             before = segmenter.entries
+    if slides:
+        try:
+            _segment_slides(segmenter, slides, entries, before)
+        except OutputError:
+            raise
+        except DisError as error:
+            errors.append(error)
+    with image_progress("segmenting") as advance:
         if studies:
             try:
                 _segment_studies(segmenter, loaded.metadata, studies, dicom, on_image, shard, before)
@@ -128,6 +138,44 @@ def _file_check(dicom: DicomOptions, metadata: BundleMetadata) -> Callable[[Path
     from monai_dis.dicom.volume_check import volume_check
 
     return volume_check(read_limits(dicom.limits), read_policy(dicom.policies), metadata.input_channels)
+
+
+def _apart(images: Sequence[Path], slide: bool) -> tuple[list[Path], list[Path]]:
+    """Slides and other images; a folder with slides in it is replaced by its images."""
+    from monai_dis.data.image_files import list_images
+    from monai_dis.slides.opening import is_slide
+
+    if slide:
+        return list(images), []
+    slides, files = [], []
+    for path in images:
+        found = [path] if is_slide(path) else []
+        others = [path]
+        if not found and path.is_dir():
+            inside = sorted(each for each in path.iterdir() if not each.name.startswith("."))
+            found = [each for each in inside if is_slide(each)]
+            if found:
+                others = [each for each in list_images(path) if each not in found]
+        slides += found
+        files += [] if found == [path] else others
+    return slides, files
+
+
+def _segment_slides(segmenter: Any, slides: Sequence[Path], entries: list[Entry], before: list[Any]) -> None:
+    from monai_dis.slides.segmenting import SlideSegmenter
+
+    runner = SlideSegmenter(segmenter)
+
+    def on_image(done: int, total: int, entry: Entry) -> None:
+        entries.append(entry)
+        out.print(_line(entry), highlight=False)
+
+    with slide_progress() as stage:
+        runner.on_image, runner.on_stage = on_image, stage
+        try:
+            runner.run(slides, before=list(before))
+        finally:
+            before[:] = runner.entries
 
 
 def _segment_studies(

@@ -180,7 +180,10 @@ def _explained(path: Path) -> Iterator[None]:
         kind = image_suffix(path).removeprefix(".").upper()
         raise ImageError(f"{path} holds no {kind} image that can be recognised; get a new copy of it.") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} has more pixels than Pillow opens at once; cut it into tiles first.") from error
+        raise ImageError(
+            f"{path} has more pixels than Pillow opens at once; save it as a tiled TIFF, which is read piece by piece with "
+            '`pip install "monai-dis[slides]"`.'
+        ) from error
     except Exception as error:
         # Readers raise anything for a damaged file: OSError, SyntaxError, ValueError, EOFError, RuntimeError, ...
         cut = isinstance(error, (EOFError, zlib.error)) or _CUT.search(str(error))

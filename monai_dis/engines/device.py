@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import torch
 
 from monai_dis.errors import DisError
 
-__all__ = ["PeakMemory", "pick_device"]
+__all__ = ["PeakMemory", "pick_device", "return_free_memory"]
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
@@ -31,6 +33,12 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
             f"there is no device {chosen}; this machine has {torch.cuda.device_count()} GPU(s), counted from 0."
         )
     return chosen
+
+
+def return_free_memory() -> None:
+    """Give memory that nothing uses back to the system, where the C library keeps it (glibc); elsewhere nothing happens."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class PeakMemory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from monai_dis.data.atomic import TEMPORARY_PREFIX
@@ -67,13 +67,19 @@ def expand_inputs(inputs: Iterable[str | Path]) -> list[Path]:
     return list(once.values())
 
 
-def name_outputs(files: Sequence[Path], taken: Mapping[Path, str], reserved: Collection[str] = ()) -> dict[Path, str]:
+def name_outputs(
+    files: Sequence[Path],
+    taken: Mapping[Path, str],
+    reserved: Collection[str] = (),
+    stem_of: Callable[[Path], str] = image_stem,
+) -> dict[Path, str]:
     """Give each image a stem of its own, so that no output overwrites another.
 
     Args:
         files: the images of this run.
         taken: stems that earlier runs gave to images, which keep them.
         reserved: stems of earlier results whose images are not part of this run.
+        stem_of: name of a file without folder and suffix.
 
     Returns:
         a stem for each image: its own, or that with ``_2``, ``_3``... where the plain one is in use.
@@ -83,7 +89,7 @@ def name_outputs(files: Sequence[Path], taken: Mapping[Path, str], reserved: Col
     for file in files:
         if file in names:
             continue
-        stem = image_stem(file)
+        stem = stem_of(file)
         number, name = 1, stem
         while name in used:
             number += 1

@@ -158,6 +158,7 @@ class RunReport:
             source = entry["source"]
             needed = (source["path"], source["stem"], source["settings"], entry["seconds"]["total"])
             names = [entry["output"], entry["overlay"], *entry.get("masks", {}).values()]
+            names += [entry["outlines"]] if "outlines" in entry else []
             files = [self.folder / Path(name).name for name in names]
         except (KeyError, TypeError):
             return False

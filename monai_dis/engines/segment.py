@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from monai_dis.errors import DisError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.runtimes import with_runtime
 
-__all__ = ["SMALLEST_PICTURE", "Segmenter", "figures"]
+__all__ = ["SMALLEST_PICTURE", "Segmenter", "figures", "run_figures"]
 
 logger = logging.getLogger(__name__)
 
@@ -312,10 +312,28 @@ def _stems_in_use(report: RunReport, files: list[Path]) -> tuple[dict[Path, str]
 
 def figures(prediction: Prediction, path: Path) -> Entry:
     """What the report says of the prediction for a file: windows, operations, seconds, memory, sizes."""
-    statistics, watch = prediction.statistics, prediction.watch
     # A photograph has no spacing: its pixels are no millimetres.
     unknown = ("uncertain_left_mm",) if image_suffix(path) in PICTURE_SUFFIXES else ()
-    seconds = {stage: round(value, 6) for stage, value in watch.seconds.items()}
+    sizes = {"image": list(prediction.image.shape[1:]), "prepared": list(prediction.prepared_size)}
+    return run_figures(prediction.statistics, prediction.watch.seconds, prediction.peak_memory_bytes, sizes, unknown)
+
+
+def run_figures(
+    statistics: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    peak_memory_bytes: int,
+    sizes: Mapping[str, list[int]],
+    unknown: Sequence[str] = (),
+) -> Entry:
+    """What the report says of one run: windows, operations, seconds, memory, sizes.
+
+    Args:
+        statistics: of the run, in plain JSON types.
+        seconds: by stage.
+        peak_memory_bytes: largest memory in use.
+        sizes: of the image as it is and as it was prepared.
+        unknown: statistics that mean nothing for this image.
+    """
     windows = statistics.get("windows", [])
     return {
         "windows_refined": statistics.get("windows_refined", len(windows)),
@@ -325,9 +343,12 @@ def figures(prediction: Prediction, path: Path) -> Entry:
         "operations_sliding_window": statistics["operations_sliding_window"],
         "fraction_of_full_pass": statistics["fraction_of_full_pass"],
         "fraction_of_sliding_window": statistics["fraction_of_sliding_window"],
-        "seconds": {**seconds, "total": round(sum(watch.seconds.values()), 6)},
-        "peak_memory_bytes": prediction.peak_memory_bytes,
-        "sizes": {"image": list(prediction.image.shape[1:]), "prepared": list(prediction.prepared_size)},
+        "seconds": {
+            **{stage: round(value, 6) for stage, value in seconds.items()},
+            "total": round(sum(seconds.values()), 6),
+        },
+        "peak_memory_bytes": peak_memory_bytes,
+        "sizes": dict(sizes),
         "statistics": {
             key: value
             for key, value in statistics.items()

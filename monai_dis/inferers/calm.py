@@ -50,6 +50,14 @@ def calm_ground(mosaic: Mosaic, need: Sequence[Sequence[np.ndarray]], *, unsure_
         need: by level, the rows of its grid that each tile is made of, (tiles, 2) per axis.
         unsure_known: whether a tile counts as known only if its uncertainty is.
     """
+    if not mosaic.in_memory:
+        tiles = [len(rows) for rows in need[0]]
+        channels = 1 if mosaic.activation == "softmax" else mosaic.channels
+        return CalmGround(
+            np.zeros(tiles, bool),
+            np.zeros((mosaic.images, channels, *tiles), np.int64),
+            np.zeros((mosaic.images, *tiles), bool),
+        )
     find = _of_classes if mosaic.activation == "softmax" else _of_channels
     known, labels, unsure, settled = (t.cpu().numpy() for t in find(mosaic.coarse, need[0]))
     calm: np.ndarray = np.all(known & settled if unsure_known else known, axis=0)

@@ -5,8 +5,11 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``K`` windows, ``D`` spat
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import overload
 
+import torch
 import torch.nn.functional as F
 from monai.utils import PytorchPadMode, look_up_option
 from torch import Tensor
@@ -14,16 +17,47 @@ from torch import Tensor
 from monai_dis.errors import LevelError
 from monai_dis.inferers.grid import spatial
 
-__all__ = ["gather_windows", "pad_image"]
+__all__ = ["WindowSource", "gather_windows", "pad_image"]
 
 
+class WindowSource(ABC):
+    """An image that is read window by window, such as one on disk, in place of a tensor (1, Ci, *spatial).
+
+    Attributes:
+        device: where its windows are put.
+    """
+
+    device: torch.device
+
+    @abstractmethod
+    def padded(self, before: Sequence[int], after: Sequence[int], mode: str, cval: float) -> WindowSource:
+        """The same image with its spatial axes padded, see `pad_image`."""
+
+    @abstractmethod
+    def windows(self, corners: Tensor, size: Sequence[int]) -> Tensor:
+        """Windows (K, Ci, *size) at corners (K, D)."""
+
+
+@overload
 def pad_image(
-    image: Tensor, before: Sequence[int], after: Sequence[int], *, mode: str = "constant", cval: float = 0.0
-) -> Tensor:
+    image: Tensor, before: Sequence[int], after: Sequence[int], *, mode: str = ..., cval: float = ...
+) -> Tensor: ...
+@overload
+def pad_image(
+    image: Tensor | WindowSource, before: Sequence[int], after: Sequence[int], *, mode: str = ..., cval: float = ...
+) -> Tensor | WindowSource: ...
+def pad_image(
+    image: Tensor | WindowSource,
+    before: Sequence[int],
+    after: Sequence[int],
+    *,
+    mode: str = "constant",
+    cval: float = 0.0,
+) -> Tensor | WindowSource:
     """Pad the spatial axes of an image with the modes of MONAI's sliding window.
 
     Args:
-        image: (B, Ci, *spatial).
+        image: (B, Ci, *spatial), or a source of windows.
         before: voxels to add before each axis.
         after: voxels to add after each axis.
         mode: ``"constant"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
@@ -38,6 +72,8 @@ def pad_image(
     amounts = [n for pair in reversed(list(zip(before, after, strict=True))) for n in pair]
     if not any(amounts):
         return image
+    if isinstance(image, WindowSource):
+        return image.padded(before, after, mode, cval)
     how = str(look_up_option(mode, PytorchPadMode).value)
     try:
         return F.pad(image, amounts, mode=how, value=cval if how == "constant" else None)
@@ -48,11 +84,11 @@ def pad_image(
         ) from error
 
 
-def gather_windows(image: Tensor, batch_index: Tensor, corners: Tensor, size: Sequence[int]) -> Tensor:
+def gather_windows(image: Tensor | WindowSource, batch_index: Tensor, corners: Tensor, size: Sequence[int]) -> Tensor:
     """Read windows from a batch of (padded) images.
 
     Args:
-        image: (B, Ci, *spatial).
+        image: (B, Ci, *spatial), or a source of windows.
         batch_index: (K,) which image each window is read from.
         corners: (K, D) first voxel of each window; all windows lie inside the image.
         size: window size in voxels.
@@ -60,6 +96,8 @@ def gather_windows(image: Tensor, batch_index: Tensor, corners: Tensor, size: Se
     Returns:
         (K, Ci, *size), contiguous.
     """
+    if isinstance(image, WindowSource):
+        return image.windows(corners, size)
     if image.device.type == "cpu":
         # Copies of whole rows; an indexed read works number by number.
         out = image.new_empty((len(corners), image.shape[1], *size))

@@ -100,6 +100,9 @@ class Mosaic:
         [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
     """
 
+    #: Whether the coarse logits are in memory as a whole; where they are not, nothing asks for more than a region of them.
+    in_memory = True
+
     def __init__(
         self,
         coarse: Tensor,
@@ -271,8 +274,7 @@ class Mosaic:
 
     def _at(self, level: int, region: tuple[slice, ...], image: int | None, below: Tensor | None = None) -> Tensor:
         if level == 0:
-            batch = slice(None) if image is None else slice(image, image + 1)
-            return self.coarse[batch][spatial(region)]
+            return self._dense(region, image)
         layer = self.layers[level - 1]
         if below is None:
             if self._hides(level, region, image):
@@ -288,6 +290,11 @@ class Mosaic:
             inside = spatial([slice(t.start - r.start, t.stop - r.start) for t, r in zip(box, region, strict=True)])
             out[inside] = self._merged(level, box, out[inside], image)
         return out
+
+    def _dense(self, region: tuple[slice, ...], image: int | None) -> Tensor:
+        """The coarse logits of a region of grid 0."""
+        batch = slice(None) if image is None else slice(image, image + 1)
+        return self.coarse[batch][spatial(region)]
 
     def _merged(self, level: int, box: tuple[slice, ...], base: Tensor, image: int | None) -> Tensor:
         """The windows of a level merged into the answer below on a small part of its grid."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from monai_dis.inferers.gather import gather_windows, pad_image
+from monai_dis.inferers.gather import WindowSource, gather_windows, pad_image
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.plan import Settings, SparsePlan
@@ -38,11 +38,17 @@ class ImageReader:
         plan: the level.
         settings: of the run.
         count: how many windows will be read.
-        on_grid: (B, Ci, *grid) the image on the level's grid, where somebody has it already.
+        on_grid: (B, Ci, *grid) the image on the level's grid, or what reads its windows, where somebody has it already; of ``image``
+            then only the number of channels, type and device count.
     """
 
     def __init__(
-        self, image: Tensor, plan: SparsePlan, settings: Settings, count: int, on_grid: Tensor | None = None
+        self,
+        image: Tensor,
+        plan: SparsePlan,
+        settings: Settings,
+        count: int,
+        on_grid: Tensor | WindowSource | None = None,
     ) -> None:
         grid = plan.windows.grid
         self._image, self._plan, self._settings = image, plan, settings
@@ -51,7 +57,7 @@ class ImageReader:
         inside = not any(self._before) and not any(self._after)
         few = count * math.prod(plan.read_size) < len(image) * math.prod(grid)
         self._apart = on_grid is None and inside and few and tuple(image.shape[2:]) != grid
-        self.on_grid = on_grid
+        self.on_grid: Tensor | WindowSource | None = on_grid
         if not self._apart and on_grid is None:
             self.on_grid = resample(image, grid)
 
@@ -69,7 +75,7 @@ class ImageReader:
         return read * math.prod(self._image.shape[2:]) // math.prod(self._plan.windows.grid)
 
     @cached_property
-    def _padded(self) -> Tensor:
+    def _padded(self) -> Tensor | WindowSource:
         assert self.on_grid is not None
         settings = self._settings
         return pad_image(self.on_grid, self._before, self._after, mode=settings.padding_mode, cval=settings.cval)
@@ -103,7 +109,7 @@ class BelowReader:
         ground = mosaic.images * math.prod(below)
         whole = ground <= count * (one + ROUND) and ground * mosaic.channels <= _MOST
         # Level 0 is there as a whole.
-        self._whole = mosaic.grid(plan.index - 1) if plan.index == 1 or whole else None
+        self._whole = mosaic.grid(plan.index - 1) if mosaic.in_memory and (plan.index == 1 or whole) else None
 
     def read(self, images: np.ndarray, corners: np.ndarray) -> Tensor:
         """Logits (K, C, *read), for the indices (K,) and corners (K, D) of the windows' inner parts."""

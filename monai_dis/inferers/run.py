@@ -31,7 +31,7 @@ from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.statistics import Stopwatch, WindowRecord
 from monai_dis.inferers.windows import window_grid
 
-__all__ = ["run_levels", "score_level"]
+__all__ = ["Prices", "level_limit", "run_levels", "score_level", "window_records"]
 
 
 def run_levels(
@@ -72,7 +72,7 @@ def run_levels(
         for n, c in zip(stages.refine, stages.conditioned, strict=True)
     ]
     scorers = scorers_of(plans, stages.scorers, settings.autocast)
-    prices = _Prices(image, plans, refiners, scorers, mosaics[0], settings)
+    prices = Prices(image, plans, refiners, scorers, mosaics[0], settings)
 
     per_image = coarse.operations() / image.shape[0] if prices.needed else 0.0
     spent = [Spending(operations=per_image)] * image.shape[0]
@@ -83,7 +83,7 @@ def run_levels(
     for plan, refiner, scorer in zip(plans, refiners, scorers, strict=True):
         cost = prices.of(plan)
         toll = prices.scoring(plan) if prices.needed else 0
-        limits = [_limit(settings, plan, s.plus_operations(toll), cost) for s in spent]
+        limits = [level_limit(settings, plan, s.plus_operations(toll), cost) for s in spent]
         below = mosaics[0].grid_size(plan.index - 1)
         score_size = plan.score_grid(below)
         if all(limit == 0 for limit in limits):
@@ -115,12 +115,12 @@ def run_levels(
                 for b, limit in enumerate(limits)
             ]
         spent = [s.plus_operations(toll).plus(len(p[0]), cost) for s, p in zip(spent, picks, strict=True)]
-        records.extend(_records(plan, picks, image.shape[2:]))
+        records.extend(window_records(plan, picks, image.shape[2:]))
         count = sum(len(p[0]) for p in picks)
         with watch.stage("gather", calls=0):
             reader = ImageReader(image, plan, settings, count, level_image)
             extra = None if condition is None else ImageReader(condition, plan, settings, count)
-            smaller = smaller if reader.on_grid is None else reader.on_grid
+            smaller = reader.on_grid if isinstance(reader.on_grid, Tensor) else smaller
         refine_windows(reader, extra, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
 
     # By itself: a result that waits for its counts must not keep the images of the pass in memory.
@@ -136,7 +136,7 @@ def run_levels(
     return IterativeResult(mosaics, coarse.form, inputs, tuple(records), total, counts, score_size, watch)
 
 
-class _Prices:
+class Prices:
     """What windows cost; networks are only counted when somebody asks."""
 
     def __init__(
@@ -195,8 +195,11 @@ class _Prices:
         return self._bare_window() * prod(max(1.0, n / r) for n, r in zip(self._size, roi, strict=True))
 
 
-def _limit(settings: Settings, plan: SparsePlan, spent: Spending, cost: WindowCost) -> int | None:
-    """The run's budget on what is left, the level's own on what the level costs."""
+def level_limit(settings: Settings, plan: SparsePlan, spent: Spending, cost: WindowCost) -> int | None:
+    """How many windows of a level an image may have; None without a limit.
+
+    The run's budget counts on what is left, the level's own on what the level costs.
+    """
     limits = [affordable_windows(settings.budget, spent, cost), affordable_windows(plan.budget, Spending(), cost)]
     known = [n for n in limits if n is not None]
     return min(known) if known else None
@@ -221,9 +224,10 @@ def score_level(mosaic: Mosaic, plan: SparsePlan, size: tuple[int, ...], gain: T
     return score_windows(unsure, None, plan.windows, plan.aggregate, parts=plan.cell_parts)
 
 
-def _records(
+def window_records(
     plan: SparsePlan, picks: Sequence[tuple[np.ndarray, np.ndarray]], size: Sequence[int]
 ) -> list[WindowRecord]:
+    """What statistics say of the chosen windows of a level: indices and scores per image, on images of a size."""
     records = []
     grid, roi = plan.windows.grid, plan.windows.roi
     for image, (indices, scores) in enumerate(picks):

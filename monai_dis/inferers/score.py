@@ -12,18 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from monai_dis.errors import NetworkError
+from monai_dis.errors import LevelError, NetworkError
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.windows import WindowGrid
 
 __all__ = [
     "UNSURE_LOGIT",
     "CellLayout",
+    "Planes",
     "WindowScores",
     "box_sums",
     "cell_layout",
@@ -170,6 +172,17 @@ def lost_detail(image: Tensor, below: Sequence[int]) -> Tensor:
     return (lost / torch.where(most > 0, most, torch.ones_like(most))).nan_to_num(nan=1.0)
 
 
+class Planes(Protocol):
+    """A map (B, C, *grid) that is computed some planes of its first spatial axis at a time, since it is too large for memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(B, C, *grid)."""
+
+    def planes(self, start: int, stop: int) -> Tensor:
+        """The map from one plane to before another, (B, C, stop - start, ...)."""
+
+
 @dataclass(frozen=True)
 class CellLayout:
     """The cells that all window edges cut a grid into: every window is a box of whole cells.
@@ -227,8 +240,8 @@ def cell_layout(windows: WindowGrid, parts: int = 1) -> CellLayout:
 
 
 def score_windows(
-    logits_uncertainty: Tensor | None,
-    window_means_of: Tensor | None,
+    logits_uncertainty: Tensor | Planes | None,
+    window_means_of: Tensor | Planes | None,
     windows: WindowGrid,
     aggregate: str = "mean",
     *,
@@ -245,6 +258,9 @@ def score_windows(
         aggregate: ``"mean"``, ``"sum"`` (in voxels of the level's grid) or ``"max"``.
         parts: see `cell_layout`.
 
+    Raises:
+        LevelError: when the largest value is asked of a map in planes.
+
     Returns:
         The scores. Means and sums come from one summed-area table, exact in float64.
     """
@@ -259,6 +275,8 @@ def score_windows(
         return WindowScores(layout, score.astype(np.float32), cells, "share", area)
     assert logits_uncertainty is not None
     if aggregate == "max":
+        if not isinstance(logits_uncertainty, Tensor):
+            raise LevelError("aggregate 'max' needs the whole map in memory; use the aggregate 'mean' or 'sum'.")
         cells = _cell_max(logits_uncertainty, windows.grid, layout.edges)[:, 0]
         score = box_max(cells, layout.low, layout.high)
         return WindowScores(layout, score.astype(np.float32), cells, "max", np.ones_like(area))
@@ -300,7 +318,7 @@ def box_max(cells: np.ndarray, low: Sequence[np.ndarray], high: Sequence[np.ndar
     return cells
 
 
-def _cell_sums(values: Tensor, grid: Sequence[int], edges: Sequence[np.ndarray]) -> np.ndarray:
+def _cell_sums(values: Tensor | Planes, grid: Sequence[int], edges: Sequence[np.ndarray]) -> np.ndarray:
     """Sums of a map over all cells, in voxels of the level's grid: one summed-area table, read at the cells' edges.
 
     The map is constant over each of its voxels, so its table is linear between voxel borders, and reading it in between
@@ -311,7 +329,7 @@ def _cell_sums(values: Tensor, grid: Sequence[int], edges: Sequence[np.ndarray])
     known = [
         np.unique(np.concatenate([below, np.minimum(below + 1, n)])) for n, (below, _) in zip(size, places, strict=True)
     ]
-    read = _table_at(values.detach(), known)
+    read = _table_at(values, known)
     for axis, (n, g, (below, rest), have) in enumerate(zip(size, grid, places, known, strict=True), start=2):
         shape = [1] * read.ndim
         shape[axis] = len(below)
@@ -322,7 +340,7 @@ def _cell_sums(values: Tensor, grid: Sequence[int], edges: Sequence[np.ndarray])
     return read
 
 
-def _table_at(values: Tensor, known: Sequence[np.ndarray]) -> np.ndarray:
+def _table_at(values: Tensor | Planes, known: Sequence[np.ndarray]) -> np.ndarray:
     """The summed-area table of a map, at some positions of each axis alone; its sums are exact, so their order is free.
 
     Args:
@@ -332,20 +350,35 @@ def _table_at(values: Tensor, known: Sequence[np.ndarray]) -> np.ndarray:
     Returns:
         (B, C, *positions) of float64.
     """
-    rows = []
+    rows: list[Tensor] = []
+    read: list[np.ndarray] = []
     for start, stop in pairwise(known[0].tolist()):
-        total = torch.zeros_like(values[:, :, 0], dtype=torch.float64)
+        total: Tensor | None = None
         # Whole numbers, so many planes at a time as 32 bits can count: the table of a large map would not fit into memory.
         for first in range(start, stop, _PLANES):
-            planes = (values[:, :, first : min(first + _PLANES, stop)] * _QUANTUM).round().to(torch.int32)
-            total += planes.sum(2, dtype=torch.int32)
-        rows.append(total)
-    # To the CPU at once: an accelerator is waited for once.
-    sums = torch.stack(rows, dim=2).cpu().numpy()
-    table = np.cumsum(np.concatenate([np.zeros_like(sums[:, :, :1]), sums], axis=2), axis=2) / _QUANTUM
-    for axis, places in enumerate(known[1:], start=3):
-        sums = np.cumsum(table, axis=axis)
-        table = np.concatenate([np.zeros_like(sums.take([0], axis=axis)), sums], axis=axis).take(places, axis=axis)
+            last = min(first + _PLANES, stop)
+            part = values[:, :, first:last] if isinstance(values, Tensor) else values.planes(first, last)
+            sums = (part.detach() * _QUANTUM).round().to(torch.int32).sum(2, dtype=torch.int32).double()
+            total = sums if total is None else total.add_(sums)
+        assert total is not None
+        if isinstance(values, Tensor):
+            rows.append(total)
+        else:
+            read.append(_at_places(total, known[1:], axis=2))
+    # A map in memory goes to the CPU at once: an accelerator is waited for once.
+    found = _at_places(torch.stack(rows, dim=2), known[1:], axis=3) if rows else np.stack(read, axis=2)
+    return np.cumsum(np.concatenate([np.zeros_like(found[:, :, :1]), found], axis=2), axis=2) / _QUANTUM
+
+
+def _at_places(sums: Tensor, known: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """Running sums along the axes from one on, at some positions of each."""
+    table: np.ndarray = sums.cpu().numpy()
+    for places in known:
+        running = np.cumsum(table, axis=axis)
+        table = np.concatenate([np.zeros_like(running.take([0], axis=axis)), running], axis=axis).take(
+            places, axis=axis
+        )
+        axis += 1
     return table
 
 

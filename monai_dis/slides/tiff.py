@@ -1,0 +1,191 @@
+"""Tiled and pyramidal TIFF, BigTIFF, SVS and OME-TIFF, one encoded tile at a time.
+
+Letters in shapes: ``C`` channels, ``X`` columns, ``Y`` rows.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from weakref import finalize
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_dis.errors import ImageError
+from monai_dis.slides.extra import require
+from monai_dis.slides.pyramid import Pyramid
+
+__all__ = ["TiffPyramid"]
+
+_CACHE_BYTES = 64 << 20
+_LARGEST_SEGMENT = 64 << 20  # bytes of one decoded tile or strip
+_COARSEST_UM = 50.0  # a resolution tag beyond this is a printer's, not a microscope's
+_UM_PER_UNIT = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
+
+
+class TiffPyramid(Pyramid):
+    """A TIFF file whose first series has the image and its levels.
+
+    Memory: the decoded tiles that were read last, 64 MiB at most.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ImageError: when it is damaged, has stacks or times, or is not cut into tiles or strips of a size that can be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        tifffile = require("tifffile", f"reading {path}")
+        self.path = path
+        self.file_bytes = path.stat().st_size
+        with _explained(path):
+            self._file = tifffile.TiffFile(path)
+            finalize(self, self._file.close)
+            series = self._file.series[0]
+            self._levels = [_pages(level, path) for level in series.levels]
+        first = self._levels[0][0]
+        self.sizes = tuple((int(pages[0].imagewidth), int(pages[0].imagelength)) for pages in self._levels)
+        self.dtype = np.dtype(first.dtype)
+        self._colours = _colours(first)
+        self.channels = self._colours if len(self._levels[0]) == 1 else len(self._levels[0])
+        self.spacing_um = _spacing_um(self._file, first)
+        self.bytes_read = self.bytes_touched = 0
+        self._touched: set[tuple[int, int, int]] = set()
+        self._cache: OrderedDict[tuple[int, int, int], NDArray[np.generic]] = OrderedDict()
+        self._cached = 0
+
+    def read(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
+        """See `Pyramid.read`."""
+        out = np.zeros((self.channels, int(size[0]), int(size[1])), dtype=self.dtype)
+        for number, page in enumerate(self._levels[level]):
+            planar = _is_planar(page)
+            for channel in range(self._colours if planar else 1):
+                into = out[number : number + 1] if len(self._levels[level]) > 1 else out
+                into = into[channel : channel + 1] if planar else into
+                self._fill(into, level, number, page, channel, corner)
+        return out
+
+    def _fill(
+        self, out: NDArray[np.generic], level: int, number: int, page: Any, channel: int, corner: Sequence[int]
+    ) -> None:
+        """Fill (C, X, Y) from the tiles of one page that meet it."""
+        rows, columns = int(page.chunks[0]), int(page.chunks[1])
+        across, down = -(-page.imagewidth // columns), -(-page.imagelength // rows)
+        left, top = int(corner[0]), int(corner[1])
+        right, bottom = left + out.shape[1], top + out.shape[2]
+        for row in range(top // rows, -(-bottom // rows)):
+            for column in range(left // columns, -(-right // columns)):
+                tile = self._segment(level, number, page, (channel * down + row) * across + column)
+                if tile is None:  # a tile that the scanner left out
+                    continue
+                x, y = column * columns, row * rows
+                a, b = max(left, x), min(right, x + tile.shape[1])
+                c, d = max(top, y), min(bottom, y + tile.shape[2])
+                out[:, a - left : b - left, c - top : d - top] = tile[: out.shape[0], a - x : b - x, c - y : d - y]
+
+    def _segment(self, level: int, number: int, page: Any, index: int) -> NDArray[np.generic] | None:
+        """One decoded tile or strip (C, X, Y)."""
+        key = (level, number, index)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        count = int(page.databytecounts[index])
+        if count == 0:
+            return None
+        with _explained(self.path):
+            handle = self._file.filehandle
+            handle.seek(page.dataoffsets[index])
+            encoded = handle.read(count)
+            if len(encoded) < count:
+                raise ImageError(f"{self.path} is cut off or damaged; get a new copy of it.")
+            decoded, _, shape = page.decode(encoded, index, jpegtables=page.jpegtables)
+        assert self.bytes_read is not None and self.bytes_touched is not None
+        self.bytes_read += count
+        if key not in self._touched:
+            self._touched.add(key)
+            self.bytes_touched += count
+        if decoded is None:
+            return None
+        # (depth, rows, columns, samples); what an edge tile holds beyond the image is cut off.
+        tile = np.ascontiguousarray(decoded[0, : shape[1], : shape[2]].transpose(2, 1, 0))
+        self._cache[key] = tile
+        self._cached += tile.nbytes
+        while self._cached > _CACHE_BYTES and len(self._cache) > 1:
+            self._cached -= self._cache.popitem(last=False)[1].nbytes
+        return tile
+
+
+def _pages(level: Any, path: Path) -> list[Any]:
+    """The pages of a level: one, or one for each channel."""
+    axes = "".join(axis for axis, n in zip(level.axes, level.shape, strict=True) if n > 1 or axis in "YX")
+    if set(axes) - set("YXSC") or not {"Y", "X"} <= set(axes):
+        raise ImageError(
+            f"{path} has axes {level.axes} of {level.shape}; save the plane to segment as a file of its own."
+        )
+    pages = [page.aspage() if hasattr(page, "aspage") else page for page in level.pages]
+    for page in pages:
+        if page.photometric == 3:
+            raise ImageError(f"{path} has a palette; save it in colour.")
+        if np.prod(page.chunks, dtype=np.int64) * page.dtype.itemsize > _LARGEST_SEGMENT:
+            raise ImageError(f"{path} is not cut into tiles; save it as a tiled TIFF.")
+    return pages
+
+
+def _is_planar(page: Any) -> bool:
+    return bool(page.samplesperpixel > 1 and page.planarconfig == 2)
+
+
+def _colours(page: Any) -> int:
+    """Samples of a pixel without transparency."""
+    return int(page.samplesperpixel) - sum(int(kind) in (1, 2) for kind in page.extrasamples)
+
+
+def _spacing_um(file: Any, page: Any) -> tuple[float, float] | None:
+    """Micrometres per pixel: OME-XML, then Aperio's description, then the tags of resolution."""
+    if file.is_ome and (found := _of_ome(file.ome_metadata)):
+        return found
+    aperio = re.search(r"MPP\s*=\s*([0-9.]+)", page.description or "")
+    if aperio and float(aperio[1]) > 0:
+        return float(aperio[1]), float(aperio[1])
+    unit = {2: 25400.0, 3: 10000.0}.get(int(page.tags.valueof("ResolutionUnit", 1)))
+    if unit is None:
+        return None
+    spacing = []
+    for name in ("XResolution", "YResolution"):
+        numerator, denominator = page.tags.valueof(name, (0, 1))
+        if not numerator or unit * denominator / numerator > _COARSEST_UM:
+            return None
+        spacing.append(unit * denominator / numerator)
+    return spacing[0], spacing[1]
+
+
+def _of_ome(text: str) -> tuple[float, float] | None:
+    try:
+        pixels = next(e for e in ET.fromstring(text).iter() if e.tag.endswith("}Pixels"))
+        return (
+            float(pixels.attrib["PhysicalSizeX"]) * _UM_PER_UNIT[pixels.attrib.get("PhysicalSizeXUnit", "µm")],
+            float(pixels.attrib["PhysicalSizeY"]) * _UM_PER_UNIT[pixels.attrib.get("PhysicalSizeYUnit", "µm")],
+        )
+    except (ET.ParseError, StopIteration, KeyError, ValueError):
+        return None
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what tifffile and its codecs raise into a sentence."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        if "imagecodecs" in reason:
+            require("imagecodecs", f"decoding {path}")
+        raise ImageError(f"{path} is cut off or damaged ({reason.rstrip('.')}); get a new copy of it.") from error
