@@ -45,6 +45,7 @@ def test_two_workers_write_the_files_of_none(deadly_bundle: Path, pictures: Path
         capture_output=True,
         text=True,
         check=False,
+        timeout=600,
     )
     assert done.returncode == 1, done.stderr
     assert "photo3b killed the process" in done.stderr and "photo2b" not in done.stderr
@@ -69,6 +70,7 @@ def test_two_workers_write_the_files_of_none(deadly_bundle: Path, pictures: Path
         capture_output=True,
         text=True,
         check=False,
+        timeout=600,
     )
     assert again.returncode == 0, again.stderr
     assert lines(tmp_path / "out") == records and again.stdout.count("kept ") == 7
@@ -114,7 +116,7 @@ def test_killed_workers_and_clients_lose_nothing_and_repeat_nothing(
     psutil.wait_procs(children, timeout=60)
     assert not [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     records = lines(output)
     assert sorted(str(r["study"]) for r in records) == sorted([*NAMES, "photo2b"])  # nothing lost, nothing twice
@@ -136,7 +138,11 @@ def test_what_does_not_go_together_is_refused(
     more: list[str], words: str, deadly_bundle: Path, pictures: Path, tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        command(pictures, deadly_bundle, tmp_path / "out", *more), capture_output=True, text=True, check=False
+        command(pictures, deadly_bundle, tmp_path / "out", *more),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
     assert done.returncode != 0 and words in " ".join(done.stderr.replace("│", " ").split()), done.stderr
 
@@ -147,5 +153,5 @@ def test_a_cluster_that_exists_is_used(deadly_bundle: Path, pictures: Path, tmp_
     (pictures / "photo3b.png").unlink()
     with LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None) as cluster:
         arguments = command(pictures, deadly_bundle, tmp_path / "out", "--cluster", cluster.scheduler_address)
-        assert subprocess.run(arguments, check=False).returncode == 0
+        assert subprocess.run(arguments, check=False, timeout=600).returncode == 0
     assert len(lines(tmp_path / "out")) == 7
