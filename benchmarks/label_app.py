@@ -204,7 +204,7 @@ def _clicked(
         answer = mosaic.compose()
         if number in CLICKS:
             dices.append(_dice(answer, truth))
-        place = _whole_error(answer, truth)
+        place = largest_error(answer, truth, outside=1.0)[0]
         if place is not None:
             start = time.perf_counter()
             made.append(Click(tuple(float(p) for p in place), int(truth[(0, 0, *place)])))
@@ -217,16 +217,6 @@ def _windows(
     inferer: IterativeInferer, image: torch.Tensor, truth: torch.Tensor, network: Any, base: int
 ) -> list[float]:
     return [_dice(inferer.with_budget(Budget(windows=base + n)).run(image, network).logits(), truth) for n in CLICKS]
-
-
-def _whole_error(answer: torch.Tensor, truth: torch.Tensor) -> tuple[int, ...] | None:
-    """The largest error of a whole volume, wherever it lies."""
-    shape = truth.shape[2:]
-    pads = [n for size in reversed(shape) for n in (size // 2 + 1, size // 2 + 1)]
-    # With a margin as wide as half of it the whole image is its own middle.
-    padded = [torch.nn.functional.pad(each, pads, value=value) for each, value in ((answer, -9.0), (truth, 0.0))]
-    place = largest_error(*padded)[0]
-    return None if place is None else tuple(p - (n // 2 + 1) for p, n in zip(place, shape, strict=True))
 
 
 def _dice(answer: torch.Tensor, truth: torch.Tensor) -> float:

@@ -90,12 +90,13 @@ def with_clicks(guidance: Tensor, answer: Tensor, label: Tensor) -> Tensor:
     return added
 
 
-def largest_error(answer: Tensor, label: Tensor) -> list[tuple[int, ...] | None]:
+def largest_error(answer: Tensor, label: Tensor, outside: float = _OUTSIDE) -> list[tuple[int, ...] | None]:
     """The wrong voxel with most errors of its kind around it, nearer the middle of the window if in doubt.
 
     Args:
         answer: (K, C, *roi) logits.
         label: (K, 1, *roi) class indices.
+        outside: weight of errors away from the middle of the window; 1 where that does not matter, as in a whole image.
 
     Returns:
         for each window the voxel, or None where nothing is wrong.
@@ -104,7 +105,7 @@ def largest_error(answer: Tensor, label: Tensor) -> list[tuple[int, ...] | None]
     found = (answer > 0).long() if answer.shape[1] == 1 else answer.argmax(dim=1, keepdim=True)
     roi = tuple(label.shape[2:])
     pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(roi)]
-    middle = torch.full(roi, _OUTSIDE, device=label.device)
+    middle = torch.full(roi, outside, device=label.device)
     middle[tuple(slice(n // 4, n - n // 4) for n in roi)] = 1.0
     score = torch.zeros(label.shape, dtype=torch.float32, device=label.device)
     for kind in range(max(2, answer.shape[1])):  # what is there, and was not found

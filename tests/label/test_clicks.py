@@ -128,6 +128,10 @@ def test_the_simulated_reader_clicks_where_most_is_wrong() -> None:
     answer[0, 0, 0, 15] = 3.0  # one voxel too many
     places = largest_error(answer, label)
     assert places[0] is not None and all(6 <= p <= 8 for p in places[0]) and places[1] is None
+    # of two errors of a size the one in the middle of a window, and in a whole image whichever comes first
+    label[0] = 0
+    label[0, 0, :3, :3], label[0, 0, 7:10, 7:10] = 1, 1
+    assert largest_error(answer, label)[0] == (7, 7) and largest_error(answer, label, outside=1.0)[0] == (0, 0)
 
 
 def test_of_several_classes_each_is_clicked_where_it_was_not_found() -> None:
