@@ -117,7 +117,7 @@ def _measure(options: argparse.Namespace) -> None:
     options.unit = _unit(bundle, options)
     names = list(_arms(bundle, options))
     for name in names:
-        file = options.output / f"{name}.json"
+        file = options.output / f"{name.replace('/', '_')}.json"
         if file.is_file() or options.only not in (None, name):
             continue
         # A process for each arm: its largest memory is its own, and no warm cache of another serves it.
@@ -151,7 +151,7 @@ def _measure_arm(options: argparse.Namespace, name: str) -> dict[str, Any]:
     network, inferer, mode, overlap = _arms(bundle, options)[name]()
     evaluation = Evaluation(
         network, inferer, bundle.part("preprocessing"), bundle.part("postprocessing"), str(options.data),
-        options.output / "pages" / name, dataset_name=bundle.part("dataset_name"), mode=mode, overlap=overlap, device="cpu",
+        options.output / "pages" / name.replace("/", "_"), dataset_name=bundle.part("dataset_name"), mode=mode, overlap=overlap, device="cpu",
         label_names=bundle.part("label_names"), on_image=lambda done, total, row: print(f"{name} {done}/{total}", flush=True),
     )  # fmt: skip
     results = evaluation.run()
