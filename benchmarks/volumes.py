@@ -151,7 +151,8 @@ def _measure_arm(options: argparse.Namespace, name: str) -> dict[str, Any]:
     network, inferer, mode, overlap = _arms(bundle, options)[name]()
     evaluation = Evaluation(
         network, inferer, bundle.part("preprocessing"), bundle.part("postprocessing"), str(options.data),
-        options.output / "pages" / name.replace("/", "_"), dataset_name=bundle.part("dataset_name"), mode=mode, overlap=overlap, device="cpu",
+        options.output / "pages" / name.replace("/", "_"), dataset_name=bundle.part("dataset_name"), mode=mode, overlap=overlap,
+        device="cpu",
         label_names=bundle.part("label_names"), on_image=lambda done, total, row: print(f"{name} {done}/{total}", flush=True),
     )  # fmt: skip
     results = evaluation.run()
