@@ -67,7 +67,8 @@ class _Recorded(nn.Module):
                 raise BundleError(
                     "a budget for a whole cohort needs a coarse network that answers with one tensor; give each study its own."
                 )
-            self.answers.append(answer.cpu())
+            # a copy: whoever asked may weigh the answer in place
+            self.answers.append(answer.to("cpu", copy=True))
         return answer
 
 
@@ -82,7 +83,7 @@ class _Replayed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, FakeTensor):  # operations are counted
             return x.new_empty((x.shape[0], self.channels, *x.shape[2:]))
-        return self._left.pop(0).to(x.device)
+        return self._left.pop(0).to(x.device, copy=True)
 
 
 class _AsBelow(nn.Module):

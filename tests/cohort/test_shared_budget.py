@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +84,14 @@ def unit(deadly_bundle: Path) -> StudySegmenter:
     return StudySegmenter(UnitSettings(str(deadly_bundle), {"device": "cpu"}, threads=1))
 
 
-def test_refining_after_a_survey_is_refining_at_once(unit: StudySegmenter, tmp_path: Path, deadly_bundle: Path) -> None:
+@pytest.mark.parametrize("dense", ["8", "{scale: 8, roi_size: [16, 16]}"], ids=["one pass", "windows"])
+def test_refining_after_a_survey_is_refining_at_once(dense: str, tmp_path: Path, deadly_bundle: Path) -> None:
     """The answer for a share is that of the same windows in one run, and the coarse pass is not computed again."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(deadly_bundle, bundle)
+    config = bundle / "configs" / "inference.yaml"
+    config.write_text(config.read_text().replace("levels: [8, 1]", f"levels: [{dense}, 1]\n  mode: gaussian"))
+    unit = StudySegmenter(UnitSettings(str(bundle), {"device": "cpu"}, threads=1))
     Image.fromarray(disc()).save(tmp_path / "photo.png")
     [study] = find_cohort([tmp_path / "photo.png"])
     [found] = unit.survey(study, tmp_path / "out")
@@ -92,9 +99,7 @@ def test_refining_after_a_survey_is_refining_at_once(unit: StudySegmenter, tmp_p
     assert unit.survey(study, tmp_path / "out") == (found,)  # read, not computed
     record = unit(study, tmp_path / "out", (3 * found.window / found.full_pass,))
     assert record.operations == 3 * found.window
-    at_once = StudySegmenter(UnitSettings(str(deadly_bundle), {"device": "cpu", "windows": 3}))(
-        study, tmp_path / "once"
-    )
+    at_once = StudySegmenter(UnitSettings(str(bundle), {"device": "cpu", "windows": 3}))(study, tmp_path / "once")
     assert at_once.operations == 3 * found.window + found.paid
     files = [Path(each.outputs["output"]).read_bytes() for each in (record, at_once)]
     assert files[0] == files[1]
