@@ -1,4 +1,4 @@
-"""A hundred studies with and without workers: equal files, what dies, what it costs. Writes docs/cohort_results.json and a table of docs/cohorts.md.
+"""A hundred studies with and without workers: equal files, what dies, what it costs. Writes docs/cohort_results.json and a table.
 
     python benchmarks/cohort.py --volumes FOLDER --bundle left_atrium_mr_dis --output OUT
 
