@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,11 @@ def test_two_workers_write_the_files_of_none(deadly_bundle: Path, pictures: Path
     )
     assert len({r["worker"] for r in records if r["status"] == "done"}) >= 2
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["studies"] == {"crashed": 1, "done": 6, "refused": 1} and set(summary["reasons"]) == {
+    studies = Counter(summary["studies"])
+    studies["done"] += studies.pop(
+        "kept", 0
+    )  # done by a worker that died before it could say so, and found by the next
+    assert studies == {"crashed": 1, "done": 6, "refused": 1} and set(summary["reasons"]) == {
         "photo2b",
         "photo3b",
     }
@@ -130,7 +135,7 @@ def test_killed_workers_and_clients_lose_nothing_and_repeat_nothing(
     [
         (["--workers", "2", "--cluster", "tcp://127.0.0.1:1"], "not both"),
         (["--workers", "2", "--shard", "1/2"], "leave it out"),
-        (["--workers", "0"], "0"),
+        (["--workers", "0"], "greater than or equal to 1"),
         (["--cluster", "tcp://127.0.0.1:1"], "no Dask cluster at tcp://127.0.0.1:1"),
     ],
 )
