@@ -43,6 +43,7 @@ def record(section: str, name: str, figures: dict[str, Any]) -> None:
     with atomic_path(RESULTS) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     typer.echo(json.dumps(figures, indent=1))
+    content = json.loads(RESULTS.read_text())  # in the order of the file, which the page must have too
     before, rest = PAGE.read_text().split(BEGIN)
     with atomic_path(PAGE) as temporary:
         temporary.write_text(before + BEGIN + "\n\n" + figures_page(content) + "\n" + END + rest.split(END)[1])
