@@ -106,12 +106,18 @@ def _measure_arm(image: Path, classes: int, arm: str, repeats: int, memory_gb: f
             for _ in range(repeats):
                 runs.append(_file_to_file(image, network, ARMS[arm](), classes, Path(folder)))
         except (MemoryError, RuntimeError) as error:
-            # PyTorch says that memory ran out with a RuntimeError of its own words.
-            if not isinstance(error, MemoryError) and "memory" not in str(error):
+            if not _is_want_of_memory(error):
                 raise
             return {**row, "failed": f"needs more than {memory_gb:g} GB"}
     seconds = {stage: float(np.median([run[stage] for run in runs])) for stage in STAGES}
     return {**row, "seconds": seconds, "peak_memory_bytes": memory.bytes()}
+
+
+def _is_want_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out; PyTorch says so with a RuntimeError of its own words, which transforms wrap in others."""
+    if error is None:
+        return False
+    return isinstance(error, MemoryError) or "memory" in str(error) or _is_want_of_memory(error.__cause__)
 
 
 def _file_to_file(image: Path, network: Any, inferer: Any, classes: int, folder: Path) -> dict[str, float]:
