@@ -316,12 +316,13 @@ def _write(options: argparse.Namespace) -> None:
     rows = [by_name[name] for name in _variants(parser) if name in by_name]
     docs = find_bundle(options.bundle) / "docs"
     write_json(docs / "variants.json", {"share_of_sliding_window": SHARE, "fold": FOLD, "variants": rows})
-    table = _table(rows)
+    table = variants_table(rows)
     write_marked(docs / "README.md", "variants", table)
     print(table)
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def variants_table(rows: list[dict[str, Any]]) -> str:
+    """What every variant reaches, as Markdown; rows as ``measure`` writes them."""
     head = [
         "variant",
         *[f"{m} {where}" for where in (f"at {SHARE:.0%}", "everywhere") for m in ("Dice", "HD95", "surface Dice")],

@@ -138,6 +138,7 @@ def tables_of(name: str) -> dict[str, str]:
         from learned_scores import learned_table
         from lesion_tables import results_table, scores_table
         from quality import table
+        from variants import variants_table
         from volume_tables import results_table as volume_table
     finally:
         sys.path.pop(0)
@@ -149,6 +150,8 @@ def tables_of(name: str) -> dict[str, str]:
         tables |= {"learned scores": learned_table(json.loads((docs / "learned_scores.json").read_text()))}
     if (docs / "expected_gain.json").is_file():
         tables |= gain_tables(json.loads((docs / "expected_gain.json").read_text()))
+    if (docs / "variants.json").is_file():
+        tables["variants"] = variants_table(json.loads((docs / "variants.json").read_text())["variants"])
     return tables
 
 
