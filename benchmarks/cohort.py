@@ -74,7 +74,8 @@ def main() -> None:
         "seconds_until_killed": first["seconds"],
         "seconds_again": again["seconds"],
         "status": dict(Counter(line["status"] for line in last.values())),
-        "reasons": {name: line["reason"] for name, line in last.items() if line["reason"]},
+        # without the place of the folder, which is another on each machine
+        "reasons": {name: line["reason"].replace(f"{studies}/", "") for name, line in last.items() if line["reason"]},
         "done_twice": sum(
             count - 1 for count in Counter(each["study"] for each in lines if each["status"] == "done").values()
         ),

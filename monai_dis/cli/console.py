@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TaskID,
     TextColumn,
@@ -39,15 +40,7 @@ def working(what: str) -> Iterator[None]:
 @contextmanager
 def image_progress(what: str) -> Iterator[Advance]:
     """Show a bar over images; the yielded function takes how many are done, of how many, and a line to print."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    with _bars(TimeRemainingColumn()) as progress:
         task = progress.add_task(what, total=None)
 
         def advance(done: int, total: int, line: str) -> None:
@@ -61,14 +54,7 @@ def image_progress(what: str) -> Iterator[Advance]:
 @contextmanager
 def slide_progress() -> Iterator[Stage]:
     """Show a bar for each stage of a slide; the yielded function takes the stage, how much of it is done and of how much."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    with _bars() as progress:
         tasks: dict[str, TaskID] = {}
 
         def stage(name: str, done: int, total: int) -> None:
@@ -77,3 +63,15 @@ def slide_progress() -> Iterator[Stage]:
             progress.update(tasks[name], completed=done, total=total)
 
         yield stage
+
+
+def _bars(*more: ProgressColumn) -> Progress:
+    """Bars with what is done and the time it took, on a terminal; nothing where the output goes to a file."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, *more, console=err, transient=True, disable=not err.is_terminal)
