@@ -164,7 +164,9 @@ def segment(
         overwrite=overwrite,
     )
     if as_cohort:
-        run_cohort(bundle, images, dicom, overrides, workers=workers, cluster=cluster, share=cohort_operations)
+        run_cohort(
+            bundle, images, dicom, overrides, workers=workers, cluster=cluster, share=cohort_operations, slide=slide
+        )
     else:
         run_segment(bundle, images, dicom, overrides, shard=share, slide=slide)
 

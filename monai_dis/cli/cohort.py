@@ -35,6 +35,7 @@ def run_cohort(
     workers: int | None,
     cluster: str | None,
     share: float | None,
+    slide: bool = False,
 ) -> None:
     """Segment studies on the workers of a cluster.
 
@@ -46,6 +47,7 @@ def run_cohort(
         workers: number of processes to start here.
         cluster: address or scheduler file of a cluster that exists, in place of them.
         share: of the full passes of all studies together; None for the bundle's own budget for each.
+        slide: whether all images are slides, however small.
 
     Raises:
         DisError: when a study failed or killed its workers; those that were refused with a reason are no failure.
@@ -58,7 +60,7 @@ def run_cohort(
 
     given = device_override(overrides)
     output = prepare_folder(given.pop("output_dir")).absolute()
-    cohort = find_cohort([path.expanduser().absolute() for path in inputs], leave_out=output)
+    cohort = find_cohort([path.expanduser().absolute() for path in inputs], leave_out=output, slides=slide)
     settings = UnitSettings(
         str(find_bundle(bundle)), given, dicom_settings(dicom), None if cluster else threads_each(workers or 1)
     )

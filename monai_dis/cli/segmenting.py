@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from monai_dis.bundle import BundleMetadata, find_bundle
+from monai_dis.bundle import find_bundle
 from monai_dis.cli.console import image_progress, out, slide_progress, working
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.errors import DicomError, DisError, OutputError
 
 if TYPE_CHECKING:
+    from monai_dis.cohort import StudySegmenter
     from monai_dis.dicom.segmenting import DicomSettings
 
 __all__ = ["DicomOptions", "device_override", "dicom_settings", "run_segment"]
@@ -65,19 +66,21 @@ def run_segment(
         DisError: at the end, when images or studies failed.
     """
     from monai_dis.dicom.sources import is_dicom_input
+    from monai_dis.slides.opening import slides_and_others
 
     studies = [path for path in images if is_dicom_input(path)]
-    slides, files = _apart([path for path in images if path not in studies], slide)
+    others = [path for path in images if path not in studies]
+    slides, files = (others, []) if slide else slides_and_others(others)
     _check_options(dicom, studies, files)
     folder = find_bundle(bundle)
     quiet_third_parties()
     with working("loading the bundle"):
-        given = {**overrides, "image_files": [str(path) for path in files]}
-        from monai_dis.engines.opening import open_segmenter
+        from monai_dis.cohort import StudySegmenter, UnitSettings
         from monai_dis.engines.run_report import report_name
 
-        loaded, segmenter = open_segmenter(folder, device_override(given))
-    segmenter.shard = shard
+        unit = StudySegmenter(UnitSettings(str(folder), device_override(overrides), dicom_settings(dicom, shard)))
+    segmenter = unit.segmenter
+    segmenter.image_files, segmenter.shard = list(files), shard
     errors: list[DisError] = []
     entries: list[Entry] = []
 
@@ -88,7 +91,7 @@ def run_segment(
     before: list[Any] = []
     with image_progress("segmenting") as advance:
         if files:
-            segmenter.on_image, segmenter.check_file = on_image, _file_check(dicom, loaded.metadata)
+            segmenter.on_image = on_image
             try:
                 segmenter.run()
             except OutputError:
@@ -98,7 +101,7 @@ def run_segment(
             before = segmenter.entries
     if slides:
         try:
-            _segment_slides(segmenter, slides, entries, before)
+            _segment_slides(unit, slides, entries, before)
         except OutputError:
             raise
         except DisError as error:
@@ -106,7 +109,7 @@ def run_segment(
     with image_progress("segmenting") as advance:
         if studies:
             try:
-                _segment_studies(segmenter, loaded.metadata, studies, dicom, on_image, shard, before)
+                _segment_studies(unit, studies, on_image, before)
             except OutputError:
                 raise
             except DisError as error:
@@ -132,39 +135,8 @@ def _check_options(dicom: DicomOptions, studies: Sequence[Path], files: Sequence
         )
 
 
-def _file_check(dicom: DicomOptions, metadata: BundleMetadata) -> Callable[[Path], dict[str, Any]]:
-    from monai_dis.cli.dicom_checking import read_limits
-    from monai_dis.dicom.findings import read_policy
-    from monai_dis.dicom.volume_check import volume_check
-
-    return volume_check(read_limits(dicom.limits), read_policy(dicom.policies), metadata.input_channels)
-
-
-def _apart(images: Sequence[Path], slide: bool) -> tuple[list[Path], list[Path]]:
-    """Slides and other images; a folder with slides in it is replaced by its images."""
-    from monai_dis.data.image_files import list_images
-    from monai_dis.slides.opening import is_slide
-
-    if slide:
-        return list(images), []
-    slides, files = [], []
-    for path in images:
-        found = [path] if is_slide(path) else []
-        others = [path]
-        if not found and path.is_dir():
-            inside = sorted(each for each in path.iterdir() if not each.name.startswith("."))
-            found = [each for each in inside if is_slide(each)]
-            if found:
-                others = [each for each in list_images(path) if each not in found]
-        slides += found
-        files += [] if found == [path] else others
-    return slides, files
-
-
-def _segment_slides(segmenter: Any, slides: Sequence[Path], entries: list[Entry], before: list[Any]) -> None:
-    from monai_dis.slides.segmenting import SlideSegmenter
-
-    runner = SlideSegmenter(segmenter)
+def _segment_slides(unit: StudySegmenter, slides: Sequence[Path], entries: list[Entry], before: list[Any]) -> None:
+    runner = unit.slides
 
     def on_image(done: int, total: int, entry: Entry) -> None:
         entries.append(entry)
@@ -179,19 +151,13 @@ def _segment_slides(segmenter: Any, slides: Sequence[Path], entries: list[Entry]
 
 
 def _segment_studies(
-    segmenter: Any,
-    metadata: BundleMetadata,
+    unit: StudySegmenter,
     studies: Sequence[Path],
-    options: DicomOptions,
     on_image: Callable[[int, int, Entry], None],
-    shard: tuple[int, int] | None,
     before: Sequence[Any],
 ) -> None:
-    from monai_dis.dicom.segmenting import DicomSegmenter
-
-    runner = DicomSegmenter(segmenter, metadata, dicom_settings(options, shard))
-    runner.on_image = on_image
-    runner.run(studies, before=before)
+    unit.dicom.on_image = on_image
+    unit.dicom.run(studies, before=before)
 
 
 def dicom_settings(options: DicomOptions, shard: tuple[int, int] | None = None) -> DicomSettings:

@@ -13,7 +13,7 @@ __all__ = ["STATUSES", "StudyRecord"]
 #: ``done``: segmented. ``refused``: it cannot be segmented, and the reason says why. ``failed``: something unforeseen. ``crashed``: its
 #: worker died of it, each time it was tried.
 STATUSES = ("done", "refused", "failed", "crashed")
-_OUTPUTS = ("output", "sr", "uncertainty", "labels", "overlay")
+_OUTPUTS = ("output", "sr", "uncertainty", "labels", "outlines", "overlay")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The studies of a cohort: image files and DICOM studies of any inputs, each with a name of its own."""
+"""The studies of a cohort: image files, slides and DICOM studies of any inputs, each with a name of its own."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ class CohortStudy:
         name: what it is called, unlike any other of the cohort.
         image: the file, for an image that is no DICOM.
         study: the study, for DICOM.
+        slide: whether the image is a slide, which is read from disk piece by piece.
     """
 
     name: str
     image: Path | None = None
     study: Study | None = None
+    slide: bool = False
 
     def fingerprint(self) -> str:
         """SHA-256 of the names, sizes and times of change of its files: the same as long as nothing is touched."""
@@ -45,12 +47,15 @@ class CohortStudy:
         return digest.hexdigest()
 
 
-def find_cohort(inputs: Sequence[str | Path], *, leave_out: Path | None = None) -> list[CohortStudy]:
-    """Find the studies of inputs: image files, folders of images, DICOM studies, and trees of any of them.
+def find_cohort(
+    inputs: Sequence[str | Path], *, leave_out: Path | None = None, slides: bool = False
+) -> list[CohortStudy]:
+    """Find the studies of inputs: image files, slides, folders of either, DICOM studies, and trees of them.
 
     Args:
         inputs: what the user gave.
         leave_out: a folder that is not looked into, such as that of the results.
+        slides: whether all that is no DICOM is a slide, however small.
 
     Raises:
         DataError: when there is nothing to segment.
@@ -58,13 +63,18 @@ def find_cohort(inputs: Sequence[str | Path], *, leave_out: Path | None = None) 
     from monai_dis.dicom.limits import Limits
     from monai_dis.dicom.sources import is_dicom_input
     from monai_dis.dicom.studies import find_studies
+    from monai_dis.slides.opening import slide_stem, slides_and_others
 
     paths = [Path(each).expanduser() for each in inputs]
     dicom = [path for path in paths if is_dicom_input(path)]
     images = [path for path in paths if path not in dicom]
-    files = expand_inputs(images) if images else []
+    whole, others = (images, []) if slides else slides_and_others(images)
+    files = expand_inputs(others) if others else []
     cohort = [CohortStudy(stem, image=file) for file, stem in name_outputs(files, {}).items()]
     used = {each.name for each in cohort}
+    named = name_outputs(whole, {}, used, slide_stem)
+    cohort += [CohortStudy(stem, image=file, slide=True) for file, stem in named.items()]
+    used |= set(named.values())
     for path in dicom:
         for study in find_studies(path, Limits(), leave_out=leave_out):
             name = f"{path.name}: {study.label}" if study.place else study.label

@@ -74,9 +74,9 @@ class StudySegmenter:
             torch.set_num_threads(self.settings.threads)
         overrides = {**self.settings.overrides, "image_files": []}
         self.bundle, self.segmenter = open_segmenter(find_bundle(self.settings.bundle), overrides)
-        if self.segmenter.check_file is None:
-            self.segmenter.check_file = self._volume_check()
+        self.segmenter.check_file = self._volume_check()
         self._dicom: Any = None
+        self._slides: Any = None
         self._manifests: dict[Path, Manifest] = {}
 
     def __call__(
@@ -112,7 +112,8 @@ class StudySegmenter:
             predictor.runner = SurveyedRunner(runner, kept_answers(_coarse_file(folder, one)), shares)
         try:
             if one.image is not None:
-                entry = self.segmenter.segment(one.image, one.name, folder)
+                segmenter = self.slides if one.slide else self.segmenter
+                entry = segmenter.segment(one.image, one.name, folder)
             else:
                 entry = self.dicom.segment(one.study, folder)
         finally:
@@ -134,11 +135,14 @@ class StudySegmenter:
             output: folder of the results; made when missing.
 
         Returns:
-            surveys; none for a study that cannot be segmented, which says why when it is segmented.
+            surveys; none for a slide, which is never whole in memory, and for a study that cannot be segmented, which says why when it
+            is segmented.
 
         Raises:
             BundleError: when the bundle has no coarse and refine network.
         """
+        if study.slide:
+            return ()
         folder = prepare_folder(output)
         file = _coarse_file(folder, study).with_suffix(".json")
         about = {"fingerprint": study.fingerprint(), "settings": self.digest(study)}
@@ -184,8 +188,27 @@ class StudySegmenter:
 
     def digest(self, study: CohortStudy, shares: Sequence[float] | None = None) -> str:
         """SHA-256 of what the result of a study depends on besides its files."""
-        settings = self.segmenter.settings if study.image is not None else self.dicom.result_settings
+        settings = self._result_settings(study)
         return settings_digest(settings if shares is None else {**settings, "shares": list(shares)})
+
+    def _result_settings(self, study: CohortStudy) -> Mapping[str, Any]:
+        if study.image is None:
+            settings: Mapping[str, Any] = self.dicom.result_settings
+            return settings
+        return self.slides.result_settings if study.slide else self.segmenter.settings
+
+    @property
+    def slides(self) -> Any:
+        """What segments slides, made when the first one comes.
+
+        Raises:
+            ImageError: when the bundle or its runtime is not for slides.
+        """
+        if self._slides is None:
+            from monai_dis.slides.segmenting import SlideSegmenter
+
+            self._slides = SlideSegmenter(self.segmenter)
+        return self._slides
 
     @property
     def dicom(self) -> Any:

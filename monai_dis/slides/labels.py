@@ -5,6 +5,8 @@ Letters in shapes: ``X`` columns, ``Y`` rows; label tiles are (rows, columns), a
 
 from __future__ import annotations
 
+import hashlib
+import uuid
 import zlib
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
@@ -98,7 +100,8 @@ class LabelTiles:
             OSError: when it cannot be written.
         """
         tifffile = require("tifffile", "writing a label image")
-        metadata: dict[str, Any] = {"axes": "YX"}
+        # OME's identifier is random otherwise: the same labels are to be the same file.
+        metadata: dict[str, Any] = {"axes": "YX", "UUID": str(self._identity(spacing_um))}
         options: dict[str, Any] = {
             "dtype": self.dtype, "tile": (LABEL_TILE, LABEL_TILE), "compression": "zlib", "photometric": "minisblack",
         }  # fmt: skip
@@ -127,6 +130,12 @@ class LabelTiles:
                 y, x = row * LABEL_TILE, column * LABEL_TILE
                 out[y : y + LABEL_TILE, x : x + LABEL_TILE] = self.tile(level, column, row)[: rows - y, : columns - x]
         return out
+
+    def _identity(self, spacing_um: tuple[float, float] | None) -> uuid.UUID:
+        digest = hashlib.sha256(repr((self.sizes[0], self.dtype.str, spacing_um)).encode())
+        for tile in self._encoded(0):
+            digest.update(tile)
+        return uuid.UUID(bytes=digest.digest()[:16], version=5)
 
     def _encoded(self, level: int) -> Iterator[bytes]:
         across, down = self.counts(level)

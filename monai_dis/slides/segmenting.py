@@ -76,6 +76,8 @@ class SlideSegmenter:
                     f"the threshold {others[0]}; set it to 0.5."
                 )
         self.segmenter = segmenter
+        #: What results depend on besides the slides, in plain JSON types.
+        self.result_settings: dict[str, Any] = {**segmenter.settings, "tissue": RULE}
         self.entries: list[Entry] = []
         self.on_image: Callable[[int, int, Entry], None] | None = None
         self.on_stage: Callable[[str, int, int], None] = lambda stage, done, total: None
@@ -98,8 +100,7 @@ class SlideSegmenter:
         folder = prepare_folder(segmenter.output_dir)
         if segmenter.shard is None:
             remove_leftovers(folder)
-        settings = {**segmenter.settings, "tissue": RULE}
-        report = RunReport.open(folder, settings, report_name(segmenter.shard))
+        report = RunReport.open(folder, self.result_settings, report_name(segmenter.shard))
         report.images.extend(before)
         self.entries = report.images
         report.earlier = [old for old in report.earlier if old["source"] not in [each["source"] for each in before]]
@@ -112,7 +113,7 @@ class SlideSegmenter:
         failed = []
         for number, file in enumerate(files, start=1):
             entry = None if segmenter.overwrite else report.finished(file)
-            entry = self._segment(file, names[file], folder, settings) if entry is None else {**entry, "kept": True}
+            entry = self.segment(file, names[file], folder) if entry is None else {**entry, "kept": True}
             report.add(file, names[file], entry)
             failed += [entry["error"]] if "error" in entry else []
             if self.on_image is not None:
@@ -126,15 +127,28 @@ class SlideSegmenter:
             )
         return report.to_dict()
 
-    def _segment(self, file: Path, stem: str, folder: Path, settings: dict[str, Any]) -> Entry:
+    def segment(self, file: Path, stem: str, folder: Path) -> Entry:
+        """Segment one slide, on from where a killed run left it; what goes wrong with it is in the entry.
+
+        Args:
+            file: the slide; a folder for OME-Zarr.
+            stem: of its results' names.
+            folder: of its results, which is there.
+
+        Returns:
+            its entry of the report.
+
+        Raises:
+            OutputError: when the folder cannot be written.
+        """
         entry: Entry = {"input": str(file), "mode": self.segmenter.mode}
         try:
             require("tifffile", f"writing the labels of {file}")
-            entry.update(self._answer(file, stem, folder, settings))
+            entry.update(self._answer(file, stem, folder))
         except OutputError:
             raise
         except DisError as error:
-            entry["error"] = str(error)
+            entry.update(error=str(error), refused=True)
         except OSError as error:
             raise OutputError(
                 f"results of {file} cannot be written ({error.strerror or error}); make room or choose another folder."
@@ -144,7 +158,7 @@ class SlideSegmenter:
             entry["error"] = f"{file} could not be segmented ({type(error).__name__}: {error})"
         return entry
 
-    def _answer(self, file: Path, stem: str, folder: Path, settings: dict[str, Any]) -> Entry:
+    def _answer(self, file: Path, stem: str, folder: Path) -> Entry:
         device = self.segmenter.device
         memory, watch = PeakMemory(device), Stopwatch(device)
         memory.start()
@@ -157,7 +171,7 @@ class SlideSegmenter:
             predictor = self.segmenter.predictor
             prepare = prepare_by_region(predictor.preprocessing, pyramid, overview, predictor.image_key)
         work = folder / f".slide-{stem}"
-        resumed = open_work_folder(work, {"settings": settings_digest(settings), **fingerprint(file)})
+        resumed = open_work_folder(work, {"settings": settings_digest(self.result_settings), **fingerprint(file)})
         run = SlideRun(
             pyramid,
             self.segmenter.network,

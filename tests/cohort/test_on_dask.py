@@ -160,3 +160,25 @@ def test_a_cluster_that_exists_is_used(deadly_bundle: Path, pictures: Path, tmp_
         arguments = command(pictures, deadly_bundle, tmp_path / "out", "--cluster", cluster.scheduler_address)
         assert subprocess.run(arguments, check=False, timeout=600).returncode == 0
     assert len(lines(tmp_path / "out")) == 7
+
+
+def test_a_cluster_of_ours_that_lost_all_workers_gets_new_ones(
+    deadly_bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from monai_dis.cohort import StudyRecord, UnitSettings, find_cohort, on_dask
+
+    monkeypatch.setattr(on_dask, "_PATIENCE_S", 2.0)
+    (pictures / "photo3b.png").unlink()
+    cohort = find_cohort([pictures])
+    with on_dask.local_cluster(1) as client:
+
+        def lose(done: int, total: int, record: StudyRecord) -> None:
+            if done == 2:
+                client.cluster.scale(0)
+
+        records = on_dask.run_on_dask(
+            cohort, UnitSettings(str(deadly_bundle), {"device": "cpu"}), tmp_path / "out", client, lose
+        )
+    assert [(r.study, r.status) for r in records if r.status != "done"] == [("photo2b", "refused")]
+    assert len({r.worker for r in records}) >= 2
+    assert Counter(str(each["study"]) for each in lines(tmp_path / "out")) == Counter(r.study for r in records)
