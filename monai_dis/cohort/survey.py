@@ -116,7 +116,7 @@ class SurveyingRunner:
         self.surveys: list[Survey] = []
         self.answers: list[list[Tensor]] = []
 
-    def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def __call__(self, image: Tensor, *, logits: bool = False) -> tuple[Tensor, dict[str, Any]]:
         """The coarse answer of an image (1, Ci, *spatial), as a `Runner` gives it."""
         recorded = _Recorded(self.network.coarse)
         first = self.inferer.levels[1]
@@ -166,12 +166,14 @@ class SurveyedRunner:
         self.inferer = runner.inferer
         self._left = list(zip(answers, shares, strict=True))
 
-    def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def __call__(self, image: Tensor, *, logits: bool = False) -> tuple[Tensor, dict[str, Any]]:
         """As a `Runner`; image (1, Ci, *spatial)."""
         answers, share = self._left.pop(0)
         assert isinstance(self.runner.network, TwoStageNet)
         inferer = self.inferer.with_budget(Budget(operations=share) if share > 0 else Budget(windows=0))
-        return replace(self.runner, network=_replayed(self.runner.network, answers), inferer=inferer)(image)
+        return replace(self.runner, network=_replayed(self.runner.network, answers), inferer=inferer)(
+            image, logits=logits
+        )
 
 
 def _replayed(network: TwoStageNet, answers: Sequence[Tensor]) -> TwoStageNet:

@@ -85,7 +85,7 @@ class DicomSegmenter:
         settings: how inputs are taken and results written.
 
     Raises:
-        BundleError: when the bundle is not for DICOM, or cannot say what stays uncertain where that is asked for.
+        BundleError: when the bundle is not for DICOM.
     """
 
     def __init__(self, segmenter: Segmenter, metadata: BundleMetadata, settings: DicomSettings | None = None) -> None:
@@ -93,11 +93,6 @@ class DicomSegmenter:
         if metadata.dicom is None or target is None:
             raise BundleError(
                 f"the bundle {metadata.name} says nothing about DICOM; its metadata need a dicom entry with modalities and codes."
-            )
-        inferer = segmenter.predictor.runner.inferer
-        if settings is not None and settings.uncertainty and inferer.settings.output == "labels":
-            raise BundleError(
-                f"the inferer of the bundle {metadata.name} gives labels, which do not say how uncertain they are; leave out --uncertainty."
             )
         self.segmenter = segmenter
         self.metadata = metadata

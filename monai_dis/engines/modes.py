@@ -51,14 +51,15 @@ class Runner:
     overlap: float = SLIDING_OVERLAP
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def __call__(self, image: Tensor, *, logits: bool = False) -> tuple[Tensor, dict[str, Any]]:
         """Run on one image.
 
         Args:
             image: (1, Ci, *spatial).
+            logits: whether to give logits even where the inferer's ``output`` are labels.
 
         Returns:
-            what the inferer's ``output`` says, logits or labels, and the statistics of `monai_dis.inferers.Statistics` as a
+            logits, or labels where the inferer's ``output`` says so, and the statistics of `monai_dis.inferers.Statistics` as a
             dictionary, with the number of logit channels ``channels``.
         """
         if needs_calibration(self.network):
@@ -68,9 +69,10 @@ class Runner:
         if self.mode == "sliding-window":
             plan = self._plain_window(image)
             if plan is not None:
-                return self._slide(image, plan)
+                return self._slide(image, plan, logits)
         result = self.inferer.run(image, self.network)
-        answer = result.labels() if self.inferer.settings.output == "labels" else result.logits()
+        labels = self.inferer.settings.output == "labels" and not logits
+        answer = result.labels() if labels else result.logits()
         start = time.perf_counter()
         statistics = result.statistics.to_dict()
         # Counting operations and measuring what is left uncertain cost time too, and it is booked apart.
@@ -85,7 +87,7 @@ class Runner:
             return None
         return plans[-1] if plans[-1].windows.grid == tuple(image.shape[2:]) else None
 
-    def _slide(self, image: Tensor, plan: SparsePlan) -> tuple[Tensor, dict[str, Any]]:
+    def _slide(self, image: Tensor, plan: SparsePlan, as_logits: bool) -> tuple[Tensor, dict[str, Any]]:
         settings, roi, size = self.inferer.settings, plan.windows.roi, tuple(image.shape[2:])
         network = stages_of(self.network, settings.levels).refine[-1]
         batch = plan.sw_batch_size or windows_at_once(roi)
@@ -109,7 +111,7 @@ class Runner:
         full_pass = each * math.prod(max(1.0, n / r) for n, r in zip(size, roi, strict=True))
         sliding = each * len(window_grid(size, roi, SLIDING_OVERLAP))
         channels = int(logits.shape[1])
-        if settings.output == "labels":
+        if settings.output == "labels" and not as_logits:
             logits = hard_labels(logits, settings.activation or ("softmax" if channels > 1 else "sigmoid"))
         return logits, {
             "channels": channels,

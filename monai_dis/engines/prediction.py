@@ -25,7 +25,7 @@ from monai_dis.engines.network_input import NetworkInput, check_axes, check_imag
 from monai_dis.engines.window_outlines import Box, boxes_of
 from monai_dis.errors import DisError, ImageError, OutOfMemoryError
 from monai_dis.inferers import IterativeInferer
-from monai_dis.inferers.score import uncertainty
+from monai_dis.inferers.score import hard_labels, uncertainty
 
 __all__ = ["Prediction", "Predictor", "Prepared", "Stopwatch", "enough_memory"]
 
@@ -116,8 +116,8 @@ class RunsImages(Protocol):
     def inferer(self) -> IterativeInferer:
         """Whose settings say what is answered."""
 
-    def __call__(self, image: Tensor) -> tuple[Tensor, dict[str, Any]]:
-        """Answer and statistics of an image (1, Ci, *spatial)."""
+    def __call__(self, image: Tensor, *, logits: bool = False) -> tuple[Tensor, dict[str, Any]]:
+        """Answer and statistics of an image (1, Ci, *spatial); logits even where the inferer gives labels, when asked."""
 
 
 class Predictor:
@@ -133,7 +133,7 @@ class Predictor:
         pred_key: key of the answer.
 
     Attributes:
-        keep_uncertainty: whether predictions say where they stay uncertain; off, since it costs a map of the image's size.
+        keep_uncertainty: whether predictions say where they stay uncertain; off, since it costs logits of the image's size.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class Predictor:
             ImageError: when the answer does not come back to the size of the image.
         """
         start = time.perf_counter()
-        answer, statistics = self.runner(prepared.batch)
+        answer, statistics = self.runner(prepared.batch, logits=self.keep_uncertainty)
         elapsed = time.perf_counter() - start
         stages = {str(key): float(value) for key, value in statistics.get("seconds", {}).items() if key != "total"}
         watch.seconds.update(stages)
@@ -234,7 +234,7 @@ class Predictor:
 
         Args:
             prepared: what the inferer saw.
-            answer: (1, C, *spatial) logits, or labels where the inferer gives those.
+            answer: (1, C, *spatial) labels, where the inferer gives those and no uncertainty is asked for; logits else.
             statistics: of the run, with ``windows``, ``windows_total`` and ``channels``.
             watch: takes the seconds.
             memory: measured since before the image was read.
@@ -276,8 +276,11 @@ class Predictor:
         back: dict[str, Any] = self.postprocessing(dict(data), end=inverted) if inverted else dict(data)
         # Of interpolated logits: uncertainty itself is never interpolated, a boundary between two voxels would be lost.
         logits = torch.as_tensor(back[self.pred_key]).cpu()[None]
-        activation = self.runner.inferer.settings.activation or ("softmax" if logits.shape[1] > 1 else "sigmoid")
+        settings = self.runner.inferer.settings
+        activation = settings.activation or ("softmax" if logits.shape[1] > 1 else "sigmoid")
         uncertain = uncertainty(logits, activation=activation)[0, 0]
+        if settings.output == "labels":  # the postprocessing awaits labels
+            back[self.pred_key] = MetaTensor(hard_labels(logits, activation)[0], meta=back[self.pred_key].meta)
         return self.postprocessing(back, start=inverted), torch.as_tensor(uncertain)
 
     def _prepare(self, data: Mapping[str, Any], path: Path, start: int = 0, end: int | None = None) -> dict[str, Any]:
