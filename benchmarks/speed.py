@@ -3,10 +3,12 @@
     python benchmarks/speed.py overhead --output OUT [--case 2D 3D] [--budget "10 %" everywhere] [--size3d 256 256 128]
     python benchmarks/speed.py growth --output OUT [--dims 2 3] [--factors 1 2 4 8]
     python benchmarks/speed.py volumes --output OUT [--size 256 256 256] [--classes 2 16 105] [--data FOLDER] [--arms NAME ...]
+    python benchmarks/speed.py bundles --output OUT --bundle left_atrium_mr_dis --data DATA [--most 6]
     python benchmarks/speed.py write --output OUT
 
 ``overhead`` is the share of seconds outside the networks' forward passes, ``growth`` cost against resolution, ``volumes`` time and memory
-from file to file, of generated volumes or of the NIfTI files in a folder. Figures are JSON files in OUT; ``write`` makes the tables
+from file to file, of generated volumes or of the NIfTI files in a folder, ``bundles`` a trained bundle beside its rival from file to file,
+on the validation volumes of its data set. Figures are JSON files in OUT; ``write`` makes the tables
 of ``benchmarks/README.md``, CSV files and a plot of those that are there. What is compared runs in turn, several times, and the median
 counts. On a machine that others use too, ``--clock cpu`` counts seconds of the processor.
 """
@@ -23,15 +25,19 @@ from unittest.mock import patch
 
 import torch
 from documents import write_json, write_marked
+from speed_bundles import measure_bundle
 from speed_growth import DIMENSIONS, fit_exponents, measure_growth
 from speed_overhead import BUDGETS, CASES, measure_overhead
-from speed_tables import draw_growth, growth_table, overhead_table, volumes_table, write_csv
+from speed_tables import bundles_table, draw_growth, growth_table, overhead_table, volumes_table, write_csv
 from speed_volumes import ARMS, measure_volumes, write_volume
 
+from monai_dis.bundle import load_bundle
+from monai_dis.bundle.locate import find_bundle
 from monai_dis.cli.quiet import quiet_third_parties
+from monai_dis.data import read_dataset
 
 HERE = Path(__file__).parent
-TABLES = {"overhead": overhead_table, "growth": growth_table, "volumes": volumes_table}
+TABLES = {"overhead": overhead_table, "growth": growth_table, "volumes": volumes_table, "bundles": bundles_table}
 
 
 def main() -> None:
@@ -67,6 +73,18 @@ def _volumes(options: argparse.Namespace) -> None:
         for classes in options.classes:
             rows += measure_volumes(file, classes, options.arms, options.repeats, options.memory_gb, options.threads)
     _keep(options, "volumes", {"rows": rows})
+
+
+def _bundles(options: argparse.Namespace) -> None:
+    if options.clock == "cpu":
+        raise SystemExit("bundles run in processes of their own, which have the wall clock alone; leave --clock out")
+    bundle = load_bundle(find_bundle(options.bundle), ("inference", "evaluate"))
+    cases = read_dataset(bundle.part("dataset_name"), options.data).datalist("val")[: options.most]
+    rows = measure_bundle(options.bundle, [Path(case["image"]) for case in cases], options.repeats, options.threads)
+    file = options.output / "bundles.json"
+    before = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else []
+    kept = [row for row in before if row["bundle"] != rows[0]["bundle"]]
+    _keep(options, "bundles", {"rows": kept + rows})
 
 
 def _keep(options: argparse.Namespace, name: str, results: dict[str, Any]) -> None:
@@ -105,6 +123,10 @@ def _options() -> argparse.Namespace:
     volumes.add_argument("--data", type=Path, help="folder of NIfTI volumes, in place of a generated one")
     volumes.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="NAME")
     volumes.add_argument("--memory-gb", type=float, default=16.0, help="most that an arm may take")
+    bundles = _command(commands, "bundles", _bundles)
+    bundles.add_argument("--bundle", required=True, help="name or folder")
+    bundles.add_argument("--data", type=Path, required=True, help="folder of its data set")
+    bundles.add_argument("--most", type=int, help="number of volumes")
     _command(commands, "write", _write)
     return parser.parse_args()
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from speed_overhead import STAGES
-from speed_volumes import STAGES as FILE_STAGES
+from speed_pipeline import STAGES as FILE_STAGES
 
 from monai_dis.data.atomic import atomic_path
 from monai_dis.reports.curves import Curve, draw_curves
 
-__all__ = ["draw_growth", "growth_table", "overhead_table", "volumes_table", "write_csv"]
+__all__ = ["bundles_table", "draw_growth", "growth_table", "overhead_table", "volumes_table", "write_csv"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -74,6 +74,24 @@ def volumes_table(results: Mapping[str, Any]) -> str:
         cells = " | ".join(f"{row['seconds'][stage]:.2f}" for stage in FILE_STAGES)
         total = sum(row["seconds"].values())
         lines.append(f"{lead}{total:.2f} | {cells} | {row['peak_memory_bytes'] / 1e6:.0f} |")
+    return "\n".join([*lines, "", _how(results)])
+
+
+def bundles_table(results: Mapping[str, Any]) -> str:
+    """Seconds a volume of bundles and their rivals, and how many times faster ours are."""
+    lines = [
+        "| bundle | | seconds | networks and inferer | ours is faster, whole | ours is faster, networks and inferer | peak MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    ours = {row["bundle"]: row["seconds"] for row in results["rows"] if row["arm"] == "ours"}
+    for row in results["rows"]:
+        seconds, own = row["seconds"], ours[row["bundle"]]
+        total, network = sum(seconds.values()), seconds["infer"]
+        faster = f"{total / sum(own.values()):.1f} times | {network / own['infer']:.1f} times"
+        lines.append(
+            f"| {row['bundle']} | {row['arm']} | {total:.2f} | {network:.2f} | {faster if row['arm'] != 'ours' else ' | '} | "
+            f"{row['peak_memory_bytes'] / 1e6:.0f} |"
+        )
     return "\n".join([*lines, "", _how(results)])
 
 

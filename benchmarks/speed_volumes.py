@@ -9,17 +9,14 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from monai.inferers import AvgMerger, PatchInferer, SlidingWindowInferer, SlidingWindowSplitter
 from monai.transforms import (
     Activationsd,
@@ -31,10 +28,10 @@ from monai.transforms import (
     LoadImaged,
     NormalizeIntensityd,
     Orientationd,
-    SaveImaged,
     Spacingd,
 )
 from speed_networks import plain_unet
+from speed_pipeline import STAGES, Pipeline, address_space, file_to_file
 from speed_scenes import blobs
 
 from monai_dis.cli.quiet import quiet_third_parties
@@ -46,7 +43,6 @@ __all__ = ["ARMS", "measure_volumes", "write_volume"]
 ROI = (96, 96, 96)
 BATCH = 2
 SPACING = 1.25  # millimetres, of the prepared image; that of a generated file is 1
-STAGES = ("read", "prepare", "infer", "finish", "write")
 
 #: What makes the inferer of each arm.
 ARMS: Mapping[str, Callable[[], Any]] = {
@@ -101,10 +97,12 @@ def _measure_arm(image: Path, classes: int, arm: str, repeats: int, memory_gb: f
     row: dict[str, Any] = {"arm": arm, "classes": classes, "size": list(nib.load(image).shape), "idle_bytes": idle}
     runs: list[dict[str, float]] = []
     memory.start()
-    with _limited(memory_gb), tempfile.TemporaryDirectory() as folder:
+    with address_space(memory_gb), tempfile.TemporaryDirectory() as folder:
         try:
             for _ in range(repeats):
-                runs.append(_file_to_file(image, network, ARMS[arm](), classes, Path(folder)))
+                inferer = ARMS[arm]()
+                pipeline = _pipeline(isinstance(inferer, IterativeInferer))
+                runs.append(file_to_file(image, network, inferer, pipeline, Path(folder)))
         except (MemoryError, RuntimeError) as error:
             if not _is_want_of_memory(error):
                 raise
@@ -120,9 +118,7 @@ def _is_want_of_memory(error: BaseException | None) -> bool:
     return isinstance(error, MemoryError) or "memory" in str(error) or _is_want_of_memory(error.__cause__)
 
 
-def _file_to_file(image: Path, network: Any, inferer: Any, classes: int, folder: Path) -> dict[str, float]:
-    """Seconds by stage of one volume."""
-    ours = isinstance(inferer, IterativeInferer)
+def _pipeline(ours: bool) -> Pipeline:
     preparing = Compose(
         [
             LoadImaged("image"),
@@ -135,37 +131,8 @@ def _file_to_file(image: Path, network: Any, inferer: Any, classes: int, folder:
     )
     back = Invertd("pred", preparing, "image", nearest_interp=ours, to_tensor=True)
     steps = [back] if ours else [Activationsd("pred", softmax=True), back, AsDiscreted("pred", argmax=True)]
-    finishing = Compose(steps)
-    writing = SaveImaged("pred", output_dir=folder, output_dtype=np.uint8, separate_folder=False, print_log=False)
-    marks = [time.perf_counter()]
-    data = preparing({"image": str(image)}, end=2)
-    marks.append(time.perf_counter())
-    data = preparing(data, start=2)
-    marks.append(time.perf_counter())
-    with torch.no_grad():
-        answer = inferer(data["image"][None], network)
-    answer = answer if isinstance(answer, MetaTensor) else MetaTensor(answer)
-    data["pred"] = MetaTensor(answer.as_tensor()[0], meta=data["image"].meta)
-    del answer
-    marks.append(time.perf_counter())
-    data = finishing(data)
-    marks.append(time.perf_counter())
-    writing(data)
-    marks.append(time.perf_counter())
-    return {stage: b - a for stage, a, b in zip(STAGES, marks, marks[1:], strict=False)}
+    return Pipeline(preparing, Compose(steps), reading=2)
 
 
 def _resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-@contextmanager
-def _limited(memory_gb: float) -> Iterator[None]:
-    """Let the process take so much more address space, so that what is too large fails here and not on the machine."""
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (taken + int(memory_gb * 1e9), before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)

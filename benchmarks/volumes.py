@@ -78,7 +78,7 @@ def _arms(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], Wa
         return pair, IterativeInferer(roi, 1, **settings), "dis", None
 
     def uniform(scale: int) -> Way:
-        plain = IterativeInferer(roi, levels=[_scaled(inferer.settings.levels[0].scale, scale)])
+        plain = IterativeInferer(roi, levels=[{"scale": _scaled(inferer.settings.levels[0].scale, scale)}])
         return load_rival(bundle.folder, options.work, scale), plain, "coarse", None
 
     def score(name: str) -> Way:
@@ -149,6 +149,8 @@ def _unit(bundle: Any, options: argparse.Namespace) -> float:
 def _measure_arm(options: argparse.Namespace, name: str) -> dict[str, Any]:
     bundle = _bundle(options)
     network, inferer, mode, overlap = _arms(bundle, options)[name]()
+    # the bundle's postprocessing awaits what its own inferer gives
+    inferer = inferer.replaced(output=bundle.part("inferer").settings.output)
     evaluation = Evaluation(
         network, inferer, bundle.part("preprocessing"), bundle.part("postprocessing"), str(options.data),
         options.output / "pages" / name.replace("/", "_"), dataset_name=bundle.part("dataset_name"), mode=mode, overlap=overlap,

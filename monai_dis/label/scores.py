@@ -145,5 +145,5 @@ def _scorer(parts: ModelParts) -> Any:
 
 def _foreground(logits: Tensor, activation: str) -> Tensor:
     if activation == "softmax":
-        return logits.argmax(1, keepdim=True) > 0
+        return logits.max(dim=1, keepdim=True).indices > 0
     return (logits > 0).any(dim=1, keepdim=True)
