@@ -4,12 +4,14 @@
     python benchmarks/speed.py growth --output OUT [--dims 2 3] [--factors 1 2 4 8]
     python benchmarks/speed.py volumes --output OUT [--size 256 256 256] [--classes 2 16 105] [--data FOLDER] [--arms NAME ...]
     python benchmarks/speed.py bundles --output OUT --bundle left_atrium_mr_dis --data DATA [--most 6]
+    python benchmarks/speed.py profile --output OUT --bundle left_atrium_mr_dis --study VOLUME
     python benchmarks/speed.py write --output OUT
 
 ``overhead`` is the share of seconds outside the networks' forward passes, ``growth`` cost against resolution, ``volumes`` time and memory
 from file to file, of generated volumes or of the NIfTI files in a folder, ``bundles`` a trained bundle beside its rival from file to file,
-on the validation volumes of its data set. Figures are JSON files in OUT; ``write`` makes the tables
-of ``benchmarks/README.md``, CSV files and a plot of those that are there. What is compared runs in turn, several times, and the median
+on the validation volumes of its data set, ``profile`` the stages of one study beside the least they could take. Figures are JSON files in
+OUT; ``write`` makes the tables of ``benchmarks/README.md`` and ``docs/profile.md``, CSV files and a plot of those that are there.
+What is compared runs in turn, several times, and the median
 counts. On a machine that others use too, ``--clock cpu`` counts seconds of the processor.
 """
 
@@ -28,6 +30,7 @@ from documents import write_json, write_marked
 from speed_bundles import measure_bundle
 from speed_growth import DIMENSIONS, fit_exponents, measure_growth
 from speed_overhead import BUDGETS, CASES, measure_overhead
+from speed_profile import profile_case, profile_table
 from speed_tables import bundles_table, draw_growth, growth_table, overhead_table, volumes_table, write_csv
 from speed_volumes import ARMS, measure_volumes, write_volume
 
@@ -37,7 +40,13 @@ from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data import read_dataset
 
 HERE = Path(__file__).parent
-TABLES = {"overhead": overhead_table, "growth": growth_table, "volumes": volumes_table, "bundles": bundles_table}
+TABLES = {
+    "overhead": overhead_table,
+    "growth": growth_table,
+    "volumes": volumes_table,
+    "bundles": bundles_table,
+    "profile": profile_table,
+}
 
 
 def main() -> None:
@@ -81,10 +90,20 @@ def _bundles(options: argparse.Namespace) -> None:
     bundle = load_bundle(find_bundle(options.bundle), ("inference", "evaluate"))
     cases = read_dataset(bundle.part("dataset_name"), options.data).datalist("val")[: options.most]
     rows = measure_bundle(options.bundle, [Path(case["image"]) for case in cases], options.repeats, options.threads)
-    file = options.output / "bundles.json"
+    _add(options, "bundles", rows, ("bundle",))
+
+
+def _profile(options: argparse.Namespace) -> None:
+    row = profile_case(options.bundle, options.study, options.repeats, options.threads)
+    _add(options, "profile", [row], ("bundle", "study", "size"))
+
+
+def _add(options: argparse.Namespace, name: str, rows: list[dict[str, Any]], same: tuple[str, ...]) -> None:
+    """Keep rows beside those that other calls measured; what they measure anew they replace."""
+    file = options.output / f"{name}.json"
     before = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else []
-    kept = [row for row in before if row["bundle"] != rows[0]["bundle"]]
-    _keep(options, "bundles", {"rows": kept + rows})
+    kept = [old for old in before if all(any(old[key] != new[key] for key in same) for new in rows)]
+    _keep(options, name, {"rows": kept + rows})
 
 
 def _keep(options: argparse.Namespace, name: str, results: dict[str, Any]) -> None:
@@ -99,8 +118,12 @@ def _write(options: argparse.Namespace) -> None:
             print(f"no {file}: its table stays as it is")
             continue
         results = json.loads(file.read_text(encoding="utf-8"))
-        write_marked(HERE / "README.md", name, table(results))
-        write_csv(HERE / "speed" / f"{name}.csv", results["rows"])
+        page = HERE.parent / "docs" / "profile.md" if name == "profile" else HERE / "README.md"
+        write_marked(page, name, table(results))
+        rows = results["rows"]
+        if name == "profile":
+            rows = [{"bundle": case["bundle"], "study": case["study"], **row} for case in rows for row in case["rows"]]
+        write_csv(HERE / "speed" / f"{name}.csv", rows)
         if name == "growth":
             draw_growth(HERE / "speed" / "growth.png", results)
         print(table(results))
@@ -127,6 +150,9 @@ def _options() -> argparse.Namespace:
     bundles.add_argument("--bundle", required=True, help="name or folder")
     bundles.add_argument("--data", type=Path, required=True, help="folder of its data set")
     bundles.add_argument("--most", type=int, help="number of volumes")
+    profile = _command(commands, "profile", _profile)
+    profile.add_argument("--bundle", required=True, help="name or folder")
+    profile.add_argument("--study", type=Path, required=True, help="image file or DICOM folder")
     _command(commands, "write", _write)
     return parser.parse_args()
 
