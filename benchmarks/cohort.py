@@ -3,8 +3,9 @@
     python benchmarks/cohort.py --volumes FOLDER --bundle left_atrium_mr_dis --output OUT
 
 Studies are made of the NIfTI volumes of a folder (crops, shifts, other intensities); two are broken, and one kills whoever reads it, by a
-transform that a copy of the bundle is given. They are segmented in one process, then by two workers, of which one and then the command
-itself are killed with -9; the command is started again and must end with nothing lost and nothing twice.
+transform that a copy of the bundle is given. They are segmented in one process with all cores, in one with as many threads as a worker
+has, whose files are to be equal (PyTorch adds up in an order that depends on the number of threads), and then by two workers, of which one
+and then the command itself are killed with -9; the command is started again and must end with nothing lost and nothing twice.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import psutil
 from documents import write_json, write_marked
 
 from monai_dis.bundle import find_bundle
+from monai_dis.cohort.on_dask import threads_each
 
 PAGE = Path(__file__).parents[1] / "docs" / "cohorts.md"
 RESULTS = PAGE.with_name("cohort_results.json")
@@ -50,27 +52,27 @@ def main() -> None:
         text = config.read_text(encoding="utf-8")
         assert READ in text
         config.write_text(text.replace(READ, READ + KILL, 1).replace("imports:\n", "imports:\n- $import os\n", 1))
-    alone, shared = options.output / "alone", options.output / "workers"
-    for folder in (alone, shared):
+    alone, like_worker, shared = (options.output / each for each in ("alone", "like_worker", "workers"))
+    for folder in (alone, like_worker, shared):
         shutil.rmtree(folder, ignore_errors=True)
     harmless = [file for file in sorted(studies.iterdir()) if file.stem.split(".")[0] != "deadly"]
-    start = time.monotonic()
-    subprocess.run(
-        _command(bundle, alone, *harmless), check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    seconds_alone = time.monotonic() - start
-    print(f"one process: {seconds_alone:.0f} s", flush=True)
+    threads = threads_each(options.workers)
+    seconds_alone = _alone(_command(bundle, alone, *harmless))
+    seconds_like_worker = _alone(_command(bundle, like_worker, *harmless), threads)
+    print(f"one process: {seconds_alone:.0f} s, with {threads} thread(s): {seconds_like_worker:.0f} s", flush=True)
     command = _command(bundle, shared, studies, "--workers", str(options.workers))
     first = _killed(command, shared, options.studies)
     again = _watched(command)
     print(f"killed after {first['seconds']:.0f} s, again {again['seconds']:.0f} s, exit {again['exit']}", flush=True)
     lines = [json.loads(line) for line in (shared / "manifest.jsonl").read_text().splitlines()]
     last = {line["study"]: line for line in lines}
-    files = [file for file in sorted(alone.iterdir()) if file.name.endswith(("_seg.nii.gz", "_overlay.png"))]
+    files = [file for file in sorted(like_worker.iterdir()) if file.name.endswith(("_seg.nii.gz", "_overlay.png"))]
     results = {
         "studies": options.studies,
         "workers": options.workers,
         "seconds_alone": seconds_alone,
+        "threads": threads,
+        "seconds_like_worker": seconds_like_worker,
         "seconds_until_killed": first["seconds"],
         "seconds_again": again["seconds"],
         "status": dict(Counter(line["status"] for line in last.values())),
@@ -113,6 +115,14 @@ def _command(bundle: Path, output: Path, *more: Any) -> list[str]:
     return [
         sys.executable, "-m", "monai_dis", "segment", *map(str, more), "-b", str(bundle), "-o", str(output), "--device", "cpu",
     ]  # fmt: skip
+
+
+def _alone(command: list[str], threads: int | None = None) -> float:
+    """Seconds of a run in one process."""
+    start = time.monotonic()
+    env = {**os.environ, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})}
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    return time.monotonic() - start
 
 
 def _killed(command: list[str], output: Path, studies: int) -> dict[str, float]:
@@ -161,11 +171,13 @@ def _table(results: dict[str, Any]) -> str:
         "| | |",
         "|---|---|",
         f"| studies | {results['studies']}: {', '.join(f'{n} {status}' for status, n in sorted(results['status'].items()))} |",
-        f"| one process | {results['seconds_alone']:.0f} s |",
+        f"| one process, all cores | {results['seconds_alone']:.0f} s |",
+        f"| one process, {results['threads']} thread(s), as a worker has | {results['seconds_like_worker']:.0f} s |",
         f"| {results['workers']} workers, one killed, then the command killed half-way | {results['seconds_until_killed']:.0f} s |",
         f"| the same command again | {results['seconds_again']:.0f} s |",
         f"| done twice | {results['done_twice']} |",
-        f"| files that are equal, byte for byte, to those of one process | {results['files_equal']} of {results['files_compared']} |",
+        f"| files equal, byte for byte, to those of one process with as many threads | "
+        f"{results['files_equal']} of {results['files_compared']} |",
         f"| memory of the command with the scheduler, of a worker | {results['memory_mb']['command_mb']:.0f} MB, "
         f"{results['memory_mb']['worker_mb']:.0f} MB |",
     ]
