@@ -5,8 +5,9 @@ Letters in shapes: ``C`` channels, ``X`` columns, ``Y`` rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -103,15 +104,7 @@ def run_tiles(
         number of network calls.
     """
     calls = 0
-    tiles = list(store.tiles())
-    for number, (path, region) in enumerate(tiles, start=1):
-        report(number - 1, len(tiles))
-        if path.exists():
-            continue
-        here = ground(region)
-        if not here.any():
-            store.write(path, None)
-            continue
+    for path, region, here in _unanswered(store, ground, report):
         start, stop = frame.read_for(region)
         values = answer(start, [b - a for a, b in zip(start, stop, strict=True)])
         inside = [
@@ -120,9 +113,7 @@ def run_tiles(
         ]
         store.write(path, _on_ground(values[spatial(inside)][0], here, store.fill))
         del values
-        return_free_memory()  # what the layers of one tile took is not on top of what the next ones take
         calls += 1
-    report(len(tiles), len(tiles))
     return calls
 
 
@@ -151,15 +142,7 @@ def tiles_in_windows(
     """
     calls = 0
     corners, roi = torch.from_numpy(windows.corners), torch.tensor(windows.roi)
-    tiles = list(store.tiles())
-    for number, (path, region) in enumerate(tiles, start=1):
-        report(number - 1, len(tiles))
-        if path.exists():
-            continue
-        here = ground(region)
-        if not here.any():
-            store.write(path, None)
-            continue
+    for path, region, here in _unanswered(store, ground, report):
         start, stop = _bounds(region)
         near = corners[((corners < torch.tensor(stop)) & (corners + roi > torch.tensor(start))).all(dim=1)].tolist()
         like = torch.zeros(1, len(store.fill), *[b - a for a, b in zip(start, stop, strict=True)])
@@ -171,9 +154,23 @@ def tiles_in_windows(
         values = average_windows(placed, importance, like, start)[0][0]
         store.write(path, _on_ground(values, here, store.fill))
         del placed
-        return_free_memory()
-    report(len(tiles), len(tiles))
     return calls
+
+
+def _unanswered(store: TileFiles, ground: Ground, report: Report) -> Iterator[tuple[Path, Region, NDArray[np.bool_]]]:
+    """Tiles that a network has to be asked for: file, region of the grid, and which of its voxels are to be answered."""
+    tiles = list(store.tiles())
+    for number, (path, region) in enumerate(tiles):
+        report(number, len(tiles))
+        if path.exists():
+            continue
+        here = ground(region)
+        if not here.any():
+            store.write(path, None)
+            continue
+        yield path, region, here
+        return_free_memory()  # what the layers of one tile took is not on top of what the next ones take
+    report(len(tiles), len(tiles))
 
 
 def _on_ground(values: Tensor, ground: NDArray[np.bool_], fill: Tensor) -> Tensor:
