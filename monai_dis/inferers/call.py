@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -105,7 +106,19 @@ class NetworkCall:
 
 def mixed_precision(autocast: str | None, device: torch.device) -> AbstractContextManager[Any]:
     """The context in which a network runs; None leaves it as the caller has it."""
+    if autocast == "auto":
+        autocast = "bfloat16" if computes_bfloat16(device.type) else None
     return nullcontext() if autocast is None else torch.autocast(device.type, getattr(torch, autocast))
+
+
+@cache
+def computes_bfloat16(device_type: str) -> bool:
+    """Whether a kind of device has instructions for bfloat16; where they are emulated, float32 is faster."""
+    if device_type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device_type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
 
 
 def places_of(start: Sequence[int], size: Sequence[int], image: int) -> list[slice]:

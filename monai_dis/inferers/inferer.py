@@ -81,8 +81,8 @@ class IterativeInferer(Inferer):
         process_fn: ``(outputs, windows, weights) -> (outputs, weights)``, called after the network on every batch of windows;
             not on a level 0 in one pass, which has none.
         output: ``"logits"``, or ``"labels"``, which are composed slab by slab, so that ``C`` x full resolution never exists.
-        autocast: ``"bfloat16"`` or ``"float16"`` runs the networks in mixed precision; their logits are averaged and kept in
-            float32 all the same.
+        autocast: ``"bfloat16"`` or ``"float16"`` runs the networks in mixed precision, ``"auto"`` in ``"bfloat16"`` where the device
+            has instructions for it; their logits are averaged and kept in float32 all the same.
 
     Raises:
         LevelError: when an argument is out of range.

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 SELECTIONS = ("coverage", "ranked", "depth")
-AUTOCASTS = ("bfloat16", "float16")
+AUTOCASTS = ("bfloat16", "float16", "auto")
 OUTPUTS = ("logits", "labels")
 SCORES = ("entropy", "margin", "least_confidence", "poster", "gain")
 AGGREGATES = ("mean", "sum", "max")

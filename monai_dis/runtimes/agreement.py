@@ -24,8 +24,10 @@ def tolerance_on(device: torch.device) -> float:
 
 
 def reference_answer(network: nn.Module, inputs: Sequence[Tensor]) -> Any:
-    """PyTorch's own answer in full float32, which GPUs must be asked for."""
-    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    """PyTorch's own answer in full float32, which GPUs must be asked for, in mixed precision or not."""
+    kind = inputs[0].device.type if inputs else "cpu"
+    full = torch.autocast(kind, enabled=False)
+    with torch.no_grad(), full, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         return network(*inputs)
 
 

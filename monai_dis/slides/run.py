@@ -117,12 +117,13 @@ class _Levels:
         for plan in self.plans:
             _check_plan(plan)
         stages = stages_of(run.network, levels)
-        self.coarse = NetworkCall(stages.coarse, with_coord=self.settings.with_coord)
+        with_coord, autocast = self.settings.with_coord, self.settings.autocast
+        self.coarse = NetworkCall(stages.coarse, with_coord=with_coord, autocast=autocast)
         self.refiners = [
-            NetworkCall(n, c, with_coord=self.settings.with_coord)
+            NetworkCall(n, c, with_coord=with_coord, autocast=autocast)
             for n, c in zip(stages.refine, stages.conditioned, strict=True)
         ]
-        self.scorers = scorers_of(self.plans, stages.scorers)
+        self.scorers = scorers_of(self.plans, stages.scorers, self.settings.autocast)
         self.watch = Stopwatch(cuda=run.device.type == "cuda")
 
     def run(self) -> IterativeResult:

@@ -14,6 +14,7 @@ from torch import nn
 from monai_dis.errors import LevelError, OutOfMemoryError
 from monai_dis.inferers import Budget, IterativeInferer, Level
 from monai_dis.inferers.batching import is_out_of_memory, windows_at_once
+from monai_dis.inferers.call import computes_bfloat16, mixed_precision
 from monai_dis.networks import ResidualRefiner, TwoStageNet
 from monai_dis.testing.networks import FixedConv
 from monai_dis.testing.strategies import Case, cases
@@ -217,7 +218,7 @@ def test_on_a_gpu_the_first_window_says_how_many_fit() -> None:
 # Mixed precision
 
 
-@pytest.mark.parametrize("autocast", ["bfloat16", "float16"])
+@pytest.mark.parametrize("autocast", ["bfloat16", "float16", "auto"])
 def test_networks_run_in_mixed_precision_and_logits_are_kept_in_float32(autocast: str) -> None:
     image = torch.randn(1, 1, 48, 48)
     seen: list[torch.dtype] = []
@@ -234,7 +235,8 @@ def test_networks_run_in_mixed_precision_and_logits_are_kept_in_float32(autocast
 
     result = inferer.replaced(autocast=autocast).run(image, network)
 
-    assert set(seen) == {getattr(torch, autocast)}
+    want = autocast if autocast != "auto" else "bfloat16" if computes_bfloat16("cpu") else "float32"
+    assert set(seen) == {getattr(torch, want)}
     assert result.mosaic.coarse.dtype == torch.float32
     assert {w.dtype for w in result.mosaic.layers[0].logits} == {torch.float32}
     # Eight bits of mantissa are 1 part in 256.
@@ -244,6 +246,12 @@ def test_networks_run_in_mixed_precision_and_logits_are_kept_in_float32(autocast
     assert result.statistics.operations == inferer.run(image, network).statistics.operations
 
 
-def test_mixed_precision_is_one_of_two() -> None:
-    with pytest.raises(LevelError, match="autocast must be one of bfloat16, float16"):
+def test_a_device_that_is_not_known_for_it_keeps_full_precision() -> None:
+    assert not computes_bfloat16("mps")
+    with mixed_precision("auto", torch.device("mps")):
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_mixed_precision_is_one_of_three() -> None:
+    with pytest.raises(LevelError, match="autocast must be one of bfloat16, float16, auto"):
         IterativeInferer(8, autocast="int8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,17 @@ def test_scores_from_planes_are_those_of_the_whole_map_to_the_last_bit() -> None
         ),
     )
     assert np.array_equal(a.score, b.score) and np.array_equal(a.cells, b.cells)
+
+
+def test_networks_of_a_slide_run_in_the_precision_that_is_asked_for(tmp_path: Path) -> None:
+    inferer = IterativeInferer(64, 4, coarse_scale=2, score="gain", budget=Budget(windows=3), autocast="bfloat16")
+    _, _, run = both(tmp_path, inferer, 1, (700, 600))
+    seen: dict[str, set[torch.dtype]] = {"coarse": set(), "refine": set()}
+    for name, found in seen.items():
+        for layer in getattr(run.network, name).modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(lambda _, inputs, out, found=found: found.add(out.dtype))
+    (tmp_path / "again").mkdir()
+    again = run_slide(replace(run, folder=tmp_path / "again"))
+    assert seen["coarse"] == seen["refine"] == {torch.bfloat16}
+    assert again.mosaic.compose().dtype == torch.float32
