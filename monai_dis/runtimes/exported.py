@@ -75,6 +75,11 @@ class ExportedRun:
             BackendError: when the network cannot be exported, or the export answers otherwise than PyTorch.
         """
         given = tensors_of(inputs, kwargs, self.engine.name)
+        # Mixed precision is PyTorch's own way to be fast; an export is made, and compared, in float32.
+        with torch.autocast(given[0].device.type, enabled=False):
+            return self._answer(given)
+
+    def _answer(self, given: Sequence[Tensor]) -> Any:
         threads = torch.get_num_threads()
         shapes = (tuple(tuple(x.shape) for x in given), given[0].device)
         if shapes not in self._forms:

@@ -67,6 +67,15 @@ def test_volumes_of_several_sizes_and_batches(runtime: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_mixed_precision_leaves_an_export_in_float32(runtime: str) -> None:
+    needs(runtime)
+    network, inferer, image = volume_net(), volume_inferer(), torch.randn(1, 1, 20, 16, 12)
+    ours = inferer.run(image, network)
+    theirs = inferer.replaced(autocast="bfloat16").run(image, with_runtime(network, runtime))
+    assert largest_difference([theirs.logits()], [ours.logits()]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 def test_operations_are_those_that_a_counter_sees(runtime: str) -> None:
     needs(runtime)
     network, inferer = with_runtime(volume_net(), runtime), volume_inferer()
