@@ -24,6 +24,7 @@ from monai_dis.bundle.locate import find_bundle
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.engines.device import PeakMemory
 from monai_dis.inferers import Budget
+from monai_dis.inferers.call import mixed_precision
 
 __all__ = ["measure_bundle"]
 
@@ -31,13 +32,13 @@ __all__ = ["measure_bundle"]
 Way = tuple[Any, Any, Pipeline]
 
 
-def _ours(bundle: Any, budget: Budget | None) -> Way:
-    inferer = bundle.part("inferer")
+def _ours(bundle: Any, budget: Budget | None, autocast: str | None = "auto") -> Way:
+    inferer = bundle.part("inferer").replaced(autocast=autocast)
     pipeline = Pipeline(bundle.part("preprocessing"), bundle.part("postprocessing"))
     return bundle.part("network").eval(), inferer if budget is None else inferer.with_budget(budget), pipeline
 
 
-def _sliding(bundle: Any, overlap: float) -> Way:
+def _sliding(bundle: Any, overlap: float, autocast: str | None = None) -> Way:
     back, activation = bundle.part("probabilities").transforms
     ours = bundle.part("preprocessing").transforms
     preparing = Compose([LoadImaged("image"), EnsureChannelFirstd("image"), *ours[1:]])
@@ -46,14 +47,22 @@ def _sliding(bundle: Any, overlap: float) -> Way:
     discrete = AsDiscreted("pred", argmax=True) if exclusive else AsDiscreted("pred", threshold=0.5)
     window = SlidingWindowInferer([int(n) for n in bundle.part("rival_window")], 1, overlap, "gaussian")
     finishing = Compose([activation, back, discrete])
-    return rival_network(bundle.folder), window, Pipeline(preparing, finishing, reading=2)
+    rival = rival_network(bundle.folder)
+
+    def network(x: Any) -> Any:
+        with mixed_precision(autocast, x.device):
+            return rival(x).float()
+
+    return network, window, Pipeline(preparing, finishing, reading=2)
 
 
 ARMS: Mapping[str, Callable[[Any], Way]] = {
     "ours": lambda bundle: _ours(bundle, None),
     "ours, auto": lambda bundle: _ours(bundle, Budget.auto()),
+    "ours, full precision": lambda bundle: _ours(bundle, None, None),
     "rival, sliding window, overlap 0": lambda bundle: _sliding(bundle, 0.0),
     "rival, sliding window, overlap 0.5": lambda bundle: _sliding(bundle, 0.5),
+    "rival, sliding window, overlap 0.5, mixed precision": lambda bundle: _sliding(bundle, 0.5, "auto"),
 }
 
 
