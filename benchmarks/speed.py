@@ -81,7 +81,7 @@ def _volumes(options: argparse.Namespace) -> None:
     for file in files:
         for classes in options.classes:
             rows += measure_volumes(file, classes, options.arms, options.repeats, options.memory_gb, options.threads)
-    _keep(options, "volumes", {"rows": rows})
+    _add(options, "volumes", rows, ("size", "classes", "arm"))
 
 
 def _bundles(options: argparse.Namespace) -> None:

@@ -104,7 +104,9 @@ def machine_rates() -> dict[str, float]:
 def _least(
     entry: Mapping[str, Any], study: Path, network: Any, rates: Mapping[str, float], encode: float, picture: float
 ) -> dict[str, float]:
-    file, prepared = (math.prod(entry["sizes"][key]) for key in ("image", "prepared"))
+    # A bundle for pictures takes a series slice by slice, and says the size of one.
+    slices = len(_files(study)) if study.is_dir() and len(entry["sizes"]["image"]) == 2 else 1
+    file, prepared = (slices * math.prod(entry["sizes"][key]) for key in ("image", "prepared"))
     windows = sum(math.prod(window["size"]) for window in entry["statistics"]["windows"])
     channels = _channels(network)
 
@@ -133,14 +135,17 @@ def _channels(network: Any) -> int:
 
 def _decoder(study: Path) -> Callable[[], Any]:
     if study.is_dir():
-        files = [path for path in sorted(study.rglob("*")) if path.is_file()]
-        return lambda: [pydicom.dcmread(path).pixel_array for path in files]
+        return lambda: [pydicom.dcmread(path).pixel_array for path in _files(study)]
     if study.name.endswith(".gz"):
         packed = study.read_bytes()
         return lambda: gzip.decompress(packed)
     if study.suffix == ".nii":
         return study.read_bytes
     return lambda: np.asarray(Image.open(study))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 def _encoder(output: Path) -> Callable[[], Any]:
