@@ -23,6 +23,7 @@ keep_logs_discreet()
 ensure_torchvision()
 
 import numpy as np  # noqa: E402
+from filelock import FileLock  # noqa: E402
 from monailabel.config import settings  # noqa: E402
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore  # noqa: E402
 from monailabel.datastore.local import LocalDatastore  # noqa: E402
@@ -390,17 +391,19 @@ class DicomDatastore(DICOMWebDatastore):
 
     def get_image_uri(self, image_id):
         folder = Path(self._datastore.image_path()).resolve() / image_id
-        if not folder.is_dir() or not any(folder.iterdir()):
-            partial = folder.with_name(folder.name + ".part")
-            shutil.rmtree(partial, ignore_errors=True)
-            dicom_web_download_series(None, image_id, str(partial), self._client, self._fetch_by_frame)
-            partial.rename(folder)
-        for file in (folder.with_name(folder.name + suffix) for suffix in (VOLUME_SUFFIX, PHOTOGRAPH_SUFFIX)):
-            if file.exists():
-                return str(file)
-        with tempfile.TemporaryDirectory() as made:
-            new = write_series_file(folder, Path(made), image_id)
-            LocalDatastore.add_image(self, image_id, str(new), {"SeriesInstanceUID": image_id})
+        # a batch, a scoring and the server, each a process of its own, may want one series at the same time
+        with FileLock(folder.with_name(f".{image_id}.lock")):
+            if not folder.is_dir() or not any(folder.iterdir()):
+                partial = folder.with_name(folder.name + ".part")
+                shutil.rmtree(partial, ignore_errors=True)
+                dicom_web_download_series(None, image_id, str(partial), self._client, self._fetch_by_frame)
+                partial.rename(folder)
+            for file in (folder.with_name(folder.name + suffix) for suffix in (VOLUME_SUFFIX, PHOTOGRAPH_SUFFIX)):
+                if file.exists():
+                    return str(file)
+            with tempfile.TemporaryDirectory() as made:
+                new = write_series_file(folder, Path(made), image_id)
+                LocalDatastore.add_image(self, image_id, str(new), {"SeriesInstanceUID": image_id})
         return str(folder.with_name(new.name))
 
     def save_label(self, image_id, label_filename, label_tag, label_info, label_id=""):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from dicom_phantom import Grid, phantom
 from dicom_study import make_volume_bundle, save_shuffled
 from label_server import Running, call, label_server, needs_label, wait
 from small_bundle import write_tiny_bundle
+
+from monai_dis.data.images import read_image
+from monai_dis.label.serving import app_folder
 
 pytestmark = [needs_label, needs_orthanc, pytest.mark.slow]
 
@@ -64,6 +69,26 @@ def segmentations(desk: Desk) -> list[Any]:
         timeout=60,
     )
     return list(answer.json()) if answer.status_code == 200 else []
+
+
+def _datastore(archive: Orthanc, cache: Path) -> Any:
+    """The app's own datastore, as each of its processes has one."""
+    from monailabel.datastore.dicom import DICOMwebClientX
+
+    spec = importlib.util.spec_from_file_location("dis_app", app_folder() / "main.py")
+    assert spec is not None and spec.loader is not None
+    app = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(app)
+    return app.DicomDatastore(DICOMwebClientX(url=archive.url), {}, str(cache))
+
+
+def test_processes_that_want_one_series_at_once_all_get_it_whole(desk: Desk, tmp_path: Path) -> None:
+    stores = [_datastore(desk.archive, tmp_path) for _ in range(4)]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        files = list(pool.map(lambda store: Path(store.get_image_uri(desk.series[1])), stores))
+    assert len(set(files)) == 1
+    slices = list(files[0].with_name(desk.series[1]).iterdir())
+    assert len(slices) == len(list(desk.files.iterdir())) == read_image(files[0]).shape[-1]
 
 
 def test_a_series_that_is_uploaded_is_answered_and_goes_nowhere(desk: Desk) -> None:
