@@ -1,7 +1,7 @@
 """From file to file: a NIfTI volume in, a NIfTI label map out, ours beside MONAI's inferers with the usual post-processing.
 
 Usual is what bundles do: softmax, linear inverse of the spatial transforms, arg-max, ``SaveImaged``. Ours composes labels slab by slab, and
-brings those back by their nearest voxel.
+brings those back by their nearest voxel; with levels in millimetres the image stays on its own grid, and so do the labels.
 """
 
 from __future__ import annotations
@@ -37,25 +37,32 @@ from speed_scenes import blobs
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.engines.device import PeakMemory
 from monai_dis.inferers import Budget, IterativeInferer
+from monai_dis.transforms import AxisSpacingd
 
 __all__ = ["ARMS", "measure_volumes", "write_volume"]
 
 ROI = (96, 96, 96)
 BATCH = 2
-SPACING = 1.25  # millimetres, of the prepared image; that of a generated file is 1
+SPACING = 1.25  # millimetres, of what the network sees; that of a generated file is 1
+LEVELS: Sequence[Mapping[str, Any]] = ({"scale": 4}, {"scale": 1})
+#: The same of an image on its own grid: every level is resampled from it, and only where it is needed.
+LEVELS_MM: Sequence[Mapping[str, Any]] = ({"spacing_mm": 4 * SPACING}, {"spacing_mm": SPACING})
 
 #: What makes the inferer of each arm.
 ARMS: Mapping[str, Callable[[], Any]] = {
-    "ours, 10 % of a full pass": lambda: IterativeInferer(
-        ROI, BATCH, 0.5, "gaussian", budget=Budget(operations=0.1), output="labels"
-    ),
-    "ours, every window": lambda: IterativeInferer(ROI, BATCH, 0.5, "gaussian", output="labels"),
+    "ours, 10 % of a full pass": lambda: _ours(LEVELS, Budget(operations=0.1)),
+    "ours, 10 %, levels in millimetres": lambda: _ours(LEVELS_MM, Budget(operations=0.1)),
+    "ours, every window": lambda: _ours(LEVELS, None),
     "sliding window, overlap 0": lambda: SlidingWindowInferer(ROI, BATCH, 0.0, "gaussian"),
     "sliding window, overlap 0.25": lambda: SlidingWindowInferer(ROI, BATCH, 0.25, "gaussian"),
     "sliding window, overlap 0.5": lambda: SlidingWindowInferer(ROI, BATCH, 0.5, "gaussian"),
     "sliding window, overlap 0.5, buffered": lambda: SlidingWindowInferer(ROI, BATCH, 0.5, "gaussian", buffer_steps=2),
     "PatchInferer, overlap 0.5": lambda: PatchInferer(SlidingWindowSplitter(ROI, 0.5), AvgMerger, BATCH),
 }
+
+
+def _ours(levels: Sequence[Mapping[str, Any]], budget: Budget | None) -> IterativeInferer:
+    return IterativeInferer(ROI, BATCH, 0.5, "gaussian", levels=levels, budget=budget, output="labels")
 
 
 def write_volume(path: Path, size: Sequence[int]) -> None:
@@ -101,7 +108,7 @@ def _measure_arm(image: Path, classes: int, arm: str, repeats: int, memory_gb: f
         try:
             for _ in range(repeats):
                 inferer = ARMS[arm]()
-                pipeline = _pipeline(isinstance(inferer, IterativeInferer))
+                pipeline = _pipeline(isinstance(inferer, IterativeInferer), "millimetres" in arm)
                 runs.append(file_to_file(image, network, inferer, pipeline, Path(folder)))
         except (MemoryError, RuntimeError) as error:
             if not _is_want_of_memory(error):
@@ -118,13 +125,14 @@ def _is_want_of_memory(error: BaseException | None) -> bool:
     return isinstance(error, MemoryError) or "memory" in str(error) or _is_want_of_memory(error.__cause__)
 
 
-def _pipeline(ours: bool) -> Pipeline:
+def _pipeline(ours: bool, own_grid: bool) -> Pipeline:
+    spacing = (AxisSpacingd if ours else Spacingd)("image", pixdim=(SPACING,) * 3, mode="bilinear")
     preparing = Compose(
         [
             LoadImaged("image"),
             EnsureChannelFirstd("image"),
             Orientationd("image", axcodes="LPS", labels=None),
-            Spacingd("image", pixdim=(SPACING,) * 3, mode="bilinear"),
+            *([] if own_grid else [spacing]),
             NormalizeIntensityd("image"),
             EnsureTyped("image", dtype=torch.float32),
         ]

@@ -36,6 +36,7 @@ __all__ = [
     "source_rows",
     "spacing_mm_of",
     "spatial",
+    "weighted_sum",
 ]
 
 Region = Sequence[slice]
@@ -335,7 +336,7 @@ def _resample_axes(
         if target[axis] % source[axis] == 0:
             x = _enlarge(x, axis + 2, target[axis] // source[axis], bounds[axis], lows[axis])
         else:
-            x = _weighted_sum(x, axis + 2, index, weight)
+            x = weighted_sum(x, axis + 2, index, weight)
     return x.to(dtype)
 
 
@@ -349,8 +350,18 @@ def _axis_order(source: Sequence[int], target: Sequence[int]) -> list[int]:
     return sorted(range(len(source)), key=key)
 
 
-def _weighted_sum(x: Tensor, axis: int, index: np.ndarray, weight: np.ndarray) -> Tensor:
-    """Sum the taps of one axis. Products and sums are separate kernels: a fused one rounds by memory position."""
+def weighted_sum(x: Tensor, axis: int, index: np.ndarray, weight: np.ndarray) -> Tensor:
+    """Sum the taps of one axis. Products and sums are separate kernels: a fused one rounds by memory position.
+
+    Args:
+        x: any floating tensor.
+        axis: the axis.
+        index: (rows, T) of int64, which rows of ``x`` make up a row of the output.
+        weight: (rows, T), their weights.
+
+    Returns:
+        a tensor like ``x`` with that many rows.
+    """
     out = x.new_empty((*x.shape[:axis], index.shape[0], *x.shape[axis + 1 :]))
     even = [_even_step(index[:, tap]) for tap in range(index.shape[1])]
     level = [bool((weight[:, tap] == weight[0, tap]).all()) for tap in range(index.shape[1])]
@@ -428,7 +439,7 @@ def _enlarge(x: Tensor, axis: int, factor: int, bounds: tuple[int, int], low: in
     """Linear enlargement by a whole number: every ``factor``-th value is made of neighbours in order, with the same weights.
 
     Args:
-        x: the rows that are read; the bits are those of `_weighted_sum`, which picks them one by one.
+        x: the rows that are read; the bits are those of `weighted_sum`, which picks them one by one.
         axis: the axis.
         factor: output voxels for one of the input.
         bounds: first and one past the last voxel of the output.
