@@ -19,7 +19,7 @@ from torch import Tensor
 
 from monai_dis.inferers.calm import CalmGround, calm_ground
 from monai_dis.inferers.grid import resample_part, source_rows, spatial
-from monai_dis.inferers.score import hard_labels, is_unsure, one_hot
+from monai_dis.inferers.score import hard_labels, is_unsure
 from monai_dis.inferers.tiles import Box, covering_boxes, exact_boxes, numbers_at_once
 
 if TYPE_CHECKING:
@@ -100,12 +100,13 @@ def survey(
         below = mosaic.on(finest, 0, need) if tally is not None else None
         # With one sparse level the coarse answer on its grid is what its windows are merged into.
         logits = mosaic.grid(last, need, below=below if last == 1 else None)
+        said = None
         if out is not None:
             part = tiles.part(mosaic.size, box)
-            fine = resample_part(logits, corner, finest, mosaic.size, part)
-            out[spatial(part)] = hard_labels(fine, mosaic.activation)
+            said = hard_labels(resample_part(logits, corner, finest, mosaic.size, part), mosaic.activation)
+            out[spatial(part)] = said
         if tally is not None and below is not None:
-            tally.add(box, corner, below, logits)
+            tally.add(box, corner, below, logits, said if mosaic.size == finest else None)
     return out, None if tally is None else tally.counts()
 
 
@@ -175,7 +176,7 @@ class _Tally:
         unsure = calm.unsure * (_areas(tiles.edges[score_size]) * calm.calm)
         self._unsure_calm = torch.from_numpy(unsure.reshape(len(unsure), -1).sum(-1)).double()
 
-    def add(self, box: Box, corner: Sequence[int], below: Tensor, logits: Tensor) -> None:
+    def add(self, box: Box, corner: Sequence[int], below: Tensor, logits: Tensor, labels: Tensor | None) -> None:
         """Count a box of tiles.
 
         Args:
@@ -183,16 +184,27 @@ class _Tally:
             corner: first voxel of the logits on the finest grid.
             below: (B, C, *need) coarse logits there.
             logits: (B, C, *need) refined logits there.
+            labels: of the refined answer on the box, where they are known.
         """
         mosaic = self._mosaic
         part = self._tiles.part(self._finest, box)
         own = spatial([slice(p.start - c, p.stop - c) for p, c in zip(part, corner, strict=True)])
-        b = one_hot(logits[own], mosaic.activation)
-        a = b if below is logits else one_hot(below[own], mosaic.activation)
-        self._either += _true_in(a) + _true_in(b)
-        self._both += _true_in(a & b)
+        after = hard_labels(logits[own], mosaic.activation) if labels is None else labels
+        before = after if below is logits else hard_labels(below[own], mosaic.activation)
+        self._either += self._count(before) + self._count(after)
+        self._both += self._count(after, before)
         left = resample_part(logits, corner, self._finest, self._score_size, self._tiles.part(self._score_size, box))
         self._unsure += _true_in(is_unsure(left, mosaic.activation))[:, 0]
+
+    def _count(self, labels: Tensor, agreeing: Tensor | None = None) -> Tensor:
+        """Voxels of each class, (B, C), of `hard_labels`; of those alone where other labels agree, if there are any."""
+        if self._mosaic.activation == "sigmoid":
+            return _true_in(labels.bool() if agreeing is None else (labels & agreeing).bool())
+        counts = []
+        for image in range(len(labels)):
+            values = labels[image].flatten() if agreeing is None else labels[image][labels[image] == agreeing[image]]
+            counts.append(torch.bincount(values, minlength=self._mosaic.channels))
+        return torch.stack(counts)
 
     def counts(self) -> VoxelCounts:
         """All of it, on the CPU."""
