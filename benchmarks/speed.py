@@ -8,7 +8,7 @@
     python benchmarks/speed.py write --output OUT
 
 ``overhead`` is the share of seconds outside the networks' forward passes, ``growth`` cost against resolution, ``volumes`` time and memory
-from file to file, of generated volumes or of the NIfTI files in a folder, ``bundles`` a trained bundle beside its rival from file to file,
+from file to file, of generated volumes or of those in a folder, ``bundles`` a trained bundle beside its rival from file to file,
 on the validation volumes of its data set, ``profile`` the stages of one study beside the least they could take. Figures are JSON files in
 OUT; ``write`` makes the tables of ``benchmarks/README.md`` and ``docs/profile.md``, CSV files and a plot of those that are there.
 What is compared runs in turn, several times, and the median
@@ -74,6 +74,8 @@ def _volumes(options: argparse.Namespace) -> None:
     if options.clock == "cpu":
         raise SystemExit("volumes run in processes of their own, which have the wall clock alone; leave --clock out")
     files = sorted(options.data.glob("*.nii*")) if options.data else []
+    if options.data and any(options.data.glob("*.dcm")):
+        files = [options.data]
     if not files:
         files = [options.output / "generated" / f"{'x'.join(map(str, options.size))}.nii.gz"]
         write_volume(files[0], options.size)
@@ -143,7 +145,9 @@ def _options() -> argparse.Namespace:
     volumes = _command(commands, "volumes", _volumes)
     volumes.add_argument("--size", nargs=3, type=int, default=[256, 256, 256], help="of the generated volume")
     volumes.add_argument("--classes", nargs="+", type=int, default=[2, 16, 105])
-    volumes.add_argument("--data", type=Path, help="folder of NIfTI volumes, in place of a generated one")
+    volumes.add_argument(
+        "--data", type=Path, help="folder of NIfTI volumes, or of one DICOM series, in place of a generated one"
+    )
     volumes.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="NAME")
     volumes.add_argument("--memory-gb", type=float, default=16.0, help="most that an arm may take")
     bundles = _command(commands, "bundles", _bundles)

@@ -1,4 +1,4 @@
-"""From file to file: a NIfTI volume in, a NIfTI label map out, ours beside MONAI's inferers with the usual post-processing.
+"""From file to file: a volume in, a NIfTI label map out, ours beside MONAI's inferers with the usual post-processing.
 
 Usual is what bundles do: softmax, linear inverse of the spatial transforms, arg-max, ``SaveImaged``. Ours composes labels slab by slab, and
 brings those back by their nearest voxel; with levels in millimetres the image stays on its own grid, and so do the labels.
@@ -16,6 +16,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import torch
 from monai.inferers import AvgMerger, PatchInferer, SlidingWindowInferer, SlidingWindowSplitter
 from monai.transforms import (
@@ -78,7 +79,7 @@ def measure_volumes(
     """Every arm in a process of its own, whose resident memory is its own, one after the other.
 
     Args:
-        image: NIfTI file.
+        image: NIfTI file, or the folder of a DICOM series.
         classes: of the network.
         arms: names in `ARMS`.
         repeats: runs of each; medians count.
@@ -101,7 +102,7 @@ def _measure_arm(image: Path, classes: int, arm: str, repeats: int, memory_gb: f
     torch.set_num_threads(threads)
     network, memory = plain_unet(3, classes), PeakMemory(torch.device("cpu"))
     idle = _resident_bytes()
-    row: dict[str, Any] = {"arm": arm, "classes": classes, "size": list(nib.load(image).shape), "idle_bytes": idle}
+    row: dict[str, Any] = {"arm": arm, "classes": classes, "size": list(_size(image)), "idle_bytes": idle}
     runs: list[dict[str, float]] = []
     memory.start()
     with address_space(memory_gb), tempfile.TemporaryDirectory() as folder:
@@ -116,6 +117,14 @@ def _measure_arm(image: Path, classes: int, arm: str, repeats: int, memory_gb: f
             return {**row, "failed": f"needs more than {memory_gb:g} GB"}
     seconds = {stage: float(np.median([run[stage] for run in runs])) for stage in STAGES}
     return {**row, "seconds": seconds, "peak_memory_bytes": memory.bytes()}
+
+
+def _size(image: Path) -> tuple[int, ...]:
+    if not image.is_dir():
+        return tuple(nib.load(image).shape)
+    slices = sorted(image.glob("*.dcm"))
+    first = pydicom.dcmread(slices[0], stop_before_pixels=True)
+    return int(first.Columns), int(first.Rows), len(slices)
 
 
 def _is_want_of_memory(error: BaseException | None) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 
@@ -91,14 +91,11 @@ class WindowBatch:
             OutOfMemoryError: when one window does not fit.
         """
         while True:
-            try:
-                return run()
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                caught = error
+            answer, error = _tried(run)
+            if error is None:
+                return cast(T, answer)
             if not self.shrink():
-                raise self.too_small() from caught
+                raise self.too_small() from error
 
     def too_small(self) -> OutOfMemoryError:
         """What to say when one window does not fit either."""
@@ -115,15 +112,13 @@ def one_pass(run: Callable[[], T], size: Sequence[int], device: torch.device) ->
     Raises:
         OutOfMemoryError: when it does not fit.
     """
-    try:
-        return run()
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemoryError(
-            f"level 0: one pass over {' x '.join(map(str, size))} voxels does not fit into the memory of {device}; use a larger "
-            "coarse_scale, give level 0 a roi_size, so that it runs in windows, or give fewer images at a time."
-        ) from error
+    answer, error = _tried(run)
+    if error is None:
+        return cast(T, answer)
+    raise OutOfMemoryError(
+        f"level 0: one pass over {' x '.join(map(str, size))} voxels does not fit into the memory of {device}; use a larger "
+        "coarse_scale, give level 0 a roi_size, so that it runs in windows, or give fewer images at a time."
+    ) from error
 
 
 def adapted(work: Callable[[], T], mosaics: Sequence[Mosaic]) -> T:
@@ -136,23 +131,25 @@ def adapted(work: Callable[[], T], mosaics: Sequence[Mosaic]) -> T:
     Raises:
         OutOfMemoryError: when that does not help, or they lie on the CPU already.
     """
-    try:
-        return work()
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        caught = error
-    if moved_to_cpu(mosaics):
-        try:
-            return work()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            caught = error
+    answer, error = _tried(work)
+    if error is not None and moved_to_cpu(mosaics):
+        answer, error = _tried(work)
+    if error is None:
+        return cast(T, answer)
     raise OutOfMemoryError(
         'the answer does not fit into memory; use output="labels", compose it region by region (result.mosaic.compose), or give '
         "fewer images at a time."
-    ) from caught
+    ) from error
+
+
+def _tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """What comes of some work, or the error that says that memory ran out; other errors are raised."""
+    try:
+        return work(), None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None, error
 
 
 def moved_to_cpu(mosaics: Sequence[Mosaic]) -> bool:

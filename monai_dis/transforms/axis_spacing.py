@@ -42,7 +42,9 @@ class AxisResample(SpatialResample):
         """Sample an image, (C, *spatial), on another grid; arguments as for MONAI's."""
         lazy = options.get("lazy")
         asked = (options.get(key) or getattr(self, key) for key in ("mode", "padding_mode"))
-        mode, padding = (getattr(value, "value", value) for value in asked)  # plain words, where MONAI has members of an enumeration
+        mode, padding = (
+            getattr(value, "value", value) for value in asked
+        )  # plain words, where MONAI has members of an enumeration
         parallel = _parallel(img, dst_affine, spatial_size)
         if (self.lazy if lazy is None else lazy) or parallel is None or mode not in _TAPS or padding != "border":
             return super().__call__(img, dst_affine, spatial_size, **options)
@@ -94,7 +96,11 @@ class AxisSpacingd(Spacingd):
         super().__init__(keys, pixdim, **options)
         own = self.spacing_transform.sp_resample
         self.spacing_transform.sp_resample = AxisResample(
-            mode=own.mode, padding_mode=own.padding_mode, align_corners=own.align_corners, dtype=own.dtype, lazy=own.lazy
+            mode=own.mode,
+            padding_mode=own.padding_mode,
+            align_corners=own.align_corners,
+            dtype=own.dtype,
+            lazy=own.lazy,
         )
 
 
