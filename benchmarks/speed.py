@@ -61,8 +61,9 @@ def main() -> None:
 def _overhead(options: argparse.Namespace) -> None:
     sizes = {"2D": options.size2d, "3D": options.size3d}
     given = {case: size for case, size in sizes.items() if size}
-    rows = measure_overhead(options.case, options.budget, options.repeats, given)
-    _keep(options, "overhead", {"rows": rows})
+    images = {case: file for case, file in {"2D": options.image2d, "3D": options.image3d}.items() if file}
+    rows = measure_overhead(options.case, options.budget, options.repeats, given, images)
+    _add(options, "overhead", rows, ("case", "budget", "image"))
 
 
 def _growth(options: argparse.Namespace) -> None:
@@ -139,6 +140,8 @@ def _options() -> argparse.Namespace:
     overhead.add_argument("--budget", nargs="+", default=list(BUDGETS), choices=list(BUDGETS))
     overhead.add_argument("--size2d", nargs=2, type=int, help="another size of the image")
     overhead.add_argument("--size3d", nargs=3, type=int, help="another size of the volume")
+    overhead.add_argument("--image2d", type=Path, help="photograph that is brought to the size, in place of noise")
+    overhead.add_argument("--image3d", type=Path, help="volume that is brought to the size, in place of noise")
     growth = _command(commands, "growth", _growth)
     growth.add_argument("--dims", nargs="+", type=int, default=list(DIMENSIONS), choices=list(DIMENSIONS))
     growth.add_argument("--factors", nargs="+", type=int, default=[1, 2, 4, 8], help="powers of two")

@@ -1,12 +1,13 @@
-"""Networks for benchmarks of speed: those of a bundle, with weights as they come, and a clock on their forward passes.
+"""Networks for benchmarks of speed: those of a bundle, and a clock on their forward passes.
 
-Weights do not matter for speed where a budget counts operations, so nothing has to be trained.
+Weights do not matter for a network's own speed where a budget counts operations, so nothing has to be trained. Composing labels is another
+matter: what no training made is in doubt everywhere, and all of the ground is composed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,36 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from monai_dis.inferers import IterativeInferer
+from monai_dis.inferers.grid import resample
 
-__all__ = ["NetworkClock", "bundle_parts", "plain_unet"]
+__all__ = ["NetworkClock", "bundle_image", "bundle_parts", "plain_unet"]
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 
 
-def bundle_parts(name: str) -> tuple[nn.Module, IterativeInferer]:
-    """Network, untrained, and inferer of a bundle."""
+def bundle_parts(name: str, *, trained: bool = False) -> tuple[nn.Module, IterativeInferer]:
+    """Network and inferer of a bundle; its weights, or such as they come."""
+    parser = _parser(name)
+    torch.manual_seed(0)
+    network = parser.get_parsed_content("network" if trained else "network_def")
+    return network.eval(), parser.get_parsed_content("inferer")
+
+
+def bundle_image(name: str, file: Path, size: Sequence[int]) -> Tensor:
+    """An image as a bundle prepares it, (1, Ci, *size), enlarged or shrunk to a size."""
+    prepared = _parser(name).get_parsed_content("preprocessing")({"image": str(file)})["image"]
+    return resample(prepared.as_tensor()[None], size)
+
+
+def _parser(name: str) -> ConfigParser:
     parser = ConfigParser()
     parser.read_config(str(BUNDLES / name / "configs" / "inference.yaml"))
     parser["bundle_root"] = str(BUNDLES / name)
-    torch.manual_seed(0)
-    return parser.get_parsed_content("network_def").eval(), parser.get_parsed_content("inferer")
+    return parser
 
 
 def plain_unet(dims: int, out_channels: int, in_channels: int = 1) -> nn.Module:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from speed_networks import NetworkClock, bundle_parts
+from speed_networks import NetworkClock, bundle_image, bundle_parts
 
 from monai_dis.inferers import Budget, IterativeInferer
 
@@ -24,7 +25,11 @@ STAGES = ("coarse", "score", "select", "gather", "refine", "merge", "labels", "s
 
 
 def measure_overhead(
-    cases: Sequence[str], budgets: Sequence[str], repeats: int, sizes: Mapping[str, Sequence[int]]
+    cases: Sequence[str],
+    budgets: Sequence[str],
+    repeats: int,
+    sizes: Mapping[str, Sequence[int]],
+    images: Mapping[str, Path],
 ) -> list[dict[str, Any]]:
     """Run every case at every budget, all of them in turn, so that what disturbs one repeat disturbs each.
 
@@ -33,26 +38,26 @@ def measure_overhead(
         budgets: names in `BUDGETS`.
         repeats: runs of each; the first run of all, which counts operations and loads what PyTorch loads late, is kept apart.
         sizes: spatial sizes in place of those of the cases.
+        images: files in place of noise; the case's networks are trained then, otherwise not.
 
     Returns:
         a row for each case and budget, with the median of each stage.
     """
     runs: dict[tuple[str, str], list[dict[str, float]]] = {(c, b): [] for c in cases for b in budgets}
-    parts = {case: bundle_parts(CASES[case][0]) for case in cases}
-    for repeat in range(repeats + 1):
+    parts = {case: bundle_parts(CASES[case][0], trained=case in images) for case in cases}
+    sizes = {case: tuple(sizes.get(case, CASES[case][2])) for case in cases}
+    inputs = {case: _image(case, sizes[case], images.get(case)) for case in cases}
+    for _ in range(repeats + 1):
         for (case, budget), seen in runs.items():
-            _, channels, size = CASES[case]
-            size = tuple(sizes.get(case, size))
-            torch.manual_seed(repeat)
-            image = torch.randn(1, channels, *size)
             network, inferer = parts[case]
-            seen.append(_run(image, network, inferer.with_budget(BUDGETS[budget])))
+            seen.append(_run(inputs[case], network, inferer.with_budget(BUDGETS[budget])))
             last = seen[-1]
-            print(f"{case} {size} {budget}: {last['total']:.2f} s, network {last['network']:.2f} s", flush=True)
+            print(f"{case} {sizes[case]} {budget}: {last['total']:.2f} s, network {last['network']:.2f} s", flush=True)
     return [
         {
             "case": case,
-            "size": list(sizes.get(case, CASES[case][2])),
+            "size": list(sizes[case]),
+            "image": "real" if case in images else "noise",
             "bundle": CASES[case][0],
             "budget": budget,
             "repeats": repeats,
@@ -62,6 +67,14 @@ def measure_overhead(
         }
         for (case, budget), seen in runs.items()
     ]
+
+
+def _image(case: str, size: tuple[int, ...], file: Path | None) -> torch.Tensor:
+    bundle, channels, _ = CASES[case]
+    if file is not None:
+        return bundle_image(bundle, file, size)
+    torch.manual_seed(0)
+    return torch.randn(1, channels, *size)
 
 
 def _run(image: torch.Tensor, network: Any, inferer: IterativeInferer) -> dict[str, float]:

@@ -23,13 +23,13 @@ def overhead_table(results: Mapping[str, Any]) -> str:
     """Seconds outside the networks' forward passes, by stage."""
     stages = [stage for stage in STAGES if any(stage in row for row in results["rows"])]
     lines = [
-        f"| | budget | seconds | in networks | outside | {' | '.join(stages)} |",
-        f"|---|---|---|---|---|{'---|' * len(stages)}",
+        f"| | image | budget | seconds | in networks | outside | {' | '.join(stages)} |",
+        f"|---|---|---|---|---|---|{'---|' * len(stages)}",
     ]
     for row in results["rows"]:
         cells = " | ".join(f"{row[stage]:.2f}" for stage in stages)
         lines.append(
-            f"| {_times(row['size'])}, {row['bundle']} | {row['budget']} | {row['total']:.2f} | {row['network']:.2f} | "
+            f"| {_times(row['size'])}, {row['bundle']} | {row['image']} | {row['budget']} | {row['total']:.2f} | {row['network']:.2f} | "
             f"{row['share_outside']:.1%} | {cells} |"
         )
     return "\n".join([*lines, "", _how(results)])
