@@ -26,7 +26,7 @@ from documents import write_json, write_marked
 from monai.bundle import ConfigParser
 from monai.bundle.scripts import run as run_bundle
 from torch import nn
-from variant_networks import FlipAverage
+from variant_networks import CoarseFeatures, FlipAverage
 
 from monai_dis.bundle import load_weights
 from monai_dis.bundle.locate import find_bundle
@@ -34,7 +34,7 @@ from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.engines import write_coarse
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.metrics.segmentation import segmentation_metrics
-from monai_dis.networks import TwoStageNet
+from monai_dis.networks import CalibratedLogits, TwoStageNet
 
 EPOCHS = 6
 FOLD = 0
@@ -53,6 +53,7 @@ class Variant:
         flips: whether the coarse answer is a mean over flips.
         calibrated: whether the refine network and the scores see calibrated coarse answers.
         scale: of the coarse level, whose networks are then trained here; None for the recipe's.
+        features: whether the coarse network's features travel with its logits.
         extra: parts of the bundle's pair that are added, ``"gate"`` and ``"scorer"``.
     """
 
@@ -62,6 +63,7 @@ class Variant:
     flips: bool = False
     calibrated: bool = True
     scale: int | None = None
+    features: bool = False
     extra: tuple[str, ...] = ()
 
 
@@ -69,7 +71,7 @@ def _window(**changes: Any) -> dict[str, Any]:
     return {f"window#1#{key}": value for key, value in changes.items()}
 
 
-def _variants(parser: ConfigParser) -> dict[str, Variant]:
+def _variants(options: argparse.Namespace, parser: ConfigParser) -> dict[str, Variant]:
     """Each by what it does otherwise than the recipe, whose configs they start from."""
     backbone = parser["network_def"]["backbone"]
     roi = parser["window"][1]["roi_size"]
@@ -79,6 +81,9 @@ def _variants(parser: ConfigParser) -> dict[str, Variant]:
     half, full = parser.get_parsed_content("half"), 1
     smaller, larger = [max(8, n - 8) for n in roi], [n + 16 for n in roi]
     halo = 8
+    refiner = parser["network_def"]
+    # of the coarse network's last but one layer: those of its first layer down, and as many from below
+    features = 2 * _stage(options, "coarse", {})["network_def"]["channels"][0]
     return {
         "the recipe, without gate and scorer": Variant(),
         "with the learned gate": Variant(extra=("gate",)),
@@ -103,6 +108,33 @@ def _variants(parser: ConfigParser) -> dict[str, Variant]:
                 },
             )
         ),
+        # One network's features mean nothing to another, so these are of the network that saw the training cases.
+        "coarse features beside the coarse answer": Variant(
+            (
+                {
+                    "network_def": {
+                        "_target_": "variant_networks.WithFeatures",
+                        "refiner": _with_inputs(refiner, features),
+                        "channels": channels,
+                    },
+                    "calibrated_dir": "features",
+                    **_window(shares=[0.0, 0.0]),
+                },
+            ),
+            features=True,
+        ),
+        "a wider crop at half the density beside the window": Variant(
+            (
+                {
+                    "network_def": {
+                        "_target_": "variant_networks.WithContext",
+                        "refiner": _with_inputs(refiner, backbone["in_channels"]),
+                    },
+                    **_window(roi_size=[2 * n for n in roi]),
+                },
+            ),
+            inference={"halo": [n // 2 for n in roi]},
+        ),
         "coarse answers of a network that saw the cases": Variant(({"calibrated_dir": "seen"},)),
         "coarse answers as the network gives them": Variant(({"calibrated_dir": "raw"},), calibrated=False),
         "windows anywhere": Variant((_window(shares=[0.0, 0.0]),)),
@@ -123,6 +155,12 @@ def _variants(parser: ConfigParser) -> dict[str, Variant]:
     }
 
 
+def _with_inputs(refiner: Mapping[str, Any], more: int) -> dict[str, Any]:
+    """A refiner's definition, with a backbone that takes more channels."""
+    backbone = refiner["backbone"]
+    return {**refiner, "backbone": {**backbone, "in_channels": backbone["in_channels"] + more}}
+
+
 def _times(size: list[int]) -> str:
     return " x ".join(map(str, size))
 
@@ -133,7 +171,7 @@ def _measure(options: argparse.Namespace) -> None:
     folder = find_bundle(options.bundle)
     common = {"bundle_root": str(folder), "data_dir": str(options.data), "work_dir": str(options.work), "fold": FOLD}
     parser = _stage(options, "refine", common)
-    for name, variant in _variants(parser).items():
+    for name, variant in _variants(options, parser).items():
         target = options.output / f"{name}.json"
         if target.is_file() or options.only not in (None, name):
             continue
@@ -153,7 +191,7 @@ def _stage(options: argparse.Namespace, name: str, changes: Mapping[str, Any]) -
 
 def _trained(overrides: dict[str, Any], common: dict[str, Any], options: argparse.Namespace) -> nn.Module:
     """The refine network of a variant; what was trained for another variant serves again."""
-    answers = {"seen": _seen, "raw": lambda *_: options.work / "coarse_out_of_fold", "sparser": _sparser}
+    answers = {"seen": _seen, "features": _features, "raw": lambda *_: options.work / "coarse_out_of_fold", "sparser": _sparser}
     if "calibrated_dir" in overrides:
         overrides["calibrated_dir"] = str(answers[overrides["calibrated_dir"]](common, options))
     key = json.dumps(overrides, sort_keys=True)
@@ -198,6 +236,18 @@ def _seen(common: dict[str, Any], options: argparse.Namespace) -> Path:
     return folder
 
 
+def _features(common: dict[str, Any], options: argparse.Namespace) -> Path:
+    """Coarse answers with features, of the network that did not see the fold."""
+    folder: Path = options.output / "work" / "coarse_features"
+    if not folder.is_dir():
+        parser = _stage(options, "coarse", common | {"held_out_list": "$@cases.datalist('train')"})
+        network = load_weights(parser.get_parsed_content("network_def"), options.work / f"coarse_fold{FOLD}.pt")
+        write_coarse(
+            CoarseFeatures(_calibrated(network, options)), parser.get_parsed_content("coarse_items"), folder
+        )
+    return folder
+
+
 def _sparser(common: dict[str, Any], options: argparse.Namespace) -> Path:
     """Coarse answers at half the density, of networks that are trained like the recipe's, each without a fold."""
     work: Path = options.output / "work_sparser"
@@ -219,11 +269,11 @@ def _sparser_scale(options: argparse.Namespace) -> Any:
     return 2 * scale if isinstance(scale, int) else [2 * s if s > 1 else 1 for s in scale]
 
 
-def _calibrated(network: nn.Module, options: argparse.Namespace) -> nn.Module:
+def _calibrated(network: nn.Module, options: argparse.Namespace) -> CalibratedLogits:
     """The coarse network as the bundle has it."""
     whole = ConfigParser()
     whole.read_config(str(find_bundle(options.bundle) / "configs" / "inference.yaml"))
-    coarse = whole.get_parsed_content("network_def#coarse")
+    coarse: CalibratedLogits = whole.get_parsed_content("network_def#coarse")
     coarse.load_state_dict(torch.load(options.work / "calibration.pt", weights_only=True), strict=False)
     coarse.network = network
     return coarse.eval()
@@ -252,6 +302,8 @@ def _judge(
     scorer = None
     if "scorer" in variant.extra:
         scorer = load_weights(whole.get_parsed_content("network_def#scorer"), options.work / "scorer.pt")
+    if variant.features:
+        coarse = CoarseFeatures(coarse).eval()
     network = TwoStageNet(
         FlipAverage(coarse) if variant.flips else coarse,
         refine[0] if len(refine) == 1 else refine,
@@ -272,13 +324,15 @@ def _judge(
                 )
             ]
         )
+    channels = int(stage.get_parsed_content("network_def#channels"))
     finer = [{"scale": scale} for scale in changes.pop("levels", [])]
     halo, score = changes.pop("halo", 0), "gain" if scorer is not None else "entropy"
     settings["levels"] = [dense, *[{**level, "halo": halo, "score": score} for level in (sparse, *finer)]]
+    if variant.features and channels == 1:
+        settings["activation"] = "sigmoid"  # features are no classes
     inferer = IterativeInferer(**settings | changes)
     budgets = {"coarse": Budget(windows=0), "share": Budget(sliding_window=SHARE), "everywhere": Budget.everywhere()}
     rows: dict[str, list[dict[str, float]]] = {key: [] for key in budgets}
-    channels = int(stage.get_parsed_content("network_def#channels"))
     items = stage.get_parsed_content("held_out_list")
     prepare = stage.get_parsed_content("prepare", instantiate=True)
     for case in items:
@@ -287,7 +341,7 @@ def _judge(
             item = transform(item)
         image = torch.as_tensor(item["image"])[None].float()
         for key, budget in budgets.items():
-            labels = inferer.with_budget(budget).run(image, network).labels()[0]
+            labels = inferer.with_budget(budget).run(image, network).labels()[0, :channels]
             rows[key].append(
                 segmentation_metrics(labels, torch.as_tensor(item["label"]), max(2, channels), spacing=stage["spacing"])
             )
@@ -313,7 +367,7 @@ def _write(options: argparse.Namespace) -> None:
     ]
     by_name = {figures["name"]: figures for figures in found}
     parser = _stage(options, "refine", {"bundle_root": str(find_bundle(options.bundle))})
-    rows = [by_name[name] for name in _variants(parser) if name in by_name]
+    rows = [by_name[name] for name in _variants(options, parser) if name in by_name]
     docs = find_bundle(options.bundle) / "docs"
     write_json(docs / "variants.json", {"share_of_sliding_window": SHARE, "fold": FOLD, "variants": rows})
     table = variants_table(rows)
