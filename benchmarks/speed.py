@@ -31,6 +31,7 @@ from speed_bundles import measure_bundle
 from speed_growth import DIMENSIONS, fit_exponents, measure_growth
 from speed_overhead import BUDGETS, CASES, measure_overhead
 from speed_profile import profile_case, profile_table
+from speed_releases import read_rows, release_row, releases_table, replaced
 from speed_tables import bundles_table, draw_growth, growth_table, overhead_table, volumes_table, write_csv
 from speed_volumes import ARMS, measure_volumes, write_volume
 
@@ -115,12 +116,13 @@ def _keep(options: argparse.Namespace, name: str, results: dict[str, Any]) -> No
 
 
 def _write(options: argparse.Namespace) -> None:
+    measured: dict[str, dict[str, Any]] = {}
     for name, table in TABLES.items():
         file = options.output / f"{name}.json"
         if not file.is_file():
             print(f"no {file}: its table stays as it is")
             continue
-        results = json.loads(file.read_text(encoding="utf-8"))
+        results = measured[name] = json.loads(file.read_text(encoding="utf-8"))
         page = HERE.parent / "docs" / "profile.md" if name == "profile" else HERE / "README.md"
         write_marked(page, name, table(results))
         rows = results["rows"]
@@ -130,6 +132,10 @@ def _write(options: argparse.Namespace) -> None:
         if name == "growth":
             draw_growth(HERE / "speed" / "growth.png", results)
         print(table(results))
+    file = HERE / "speed" / "releases.json"
+    releases = replaced(read_rows(file), release_row(measured))
+    write_json(file, {"rows": releases})
+    write_marked(HERE / "README.md", "releases", releases_table(releases))
 
 
 def _options() -> argparse.Namespace:

@@ -1,13 +1,13 @@
-"""Variants of a recipe's refine stage and of its inference, at equal training steps, on cases that no network saw.
+"""Variants of a refine stage and of its inference, at equal training steps, on cases that no network saw.
 
     python benchmarks/variants.py measure --bundle left_atrium_mr_dis --data DATA --work WORK --output OUT [--only NAME]
     python benchmarks/variants.py write --bundle left_atrium_mr_dis --output OUT
 
-WORK is the folder in which the recipe's coarse stages were trained. ``measure`` trains each variant's refine network without fold 0
-for the same number of steps, fewer than the recipe's, and segments the cases of fold 0 with it and with the coarse network that did not
-see them: validation cases are not touched, since what wins is kept. Gate and scorer are the recipe's own, which learned from answers for
-all training cases, those of fold 0 too. What is there already is left. ``write`` makes ``docs/variants.json`` and the table of
-``docs/README.md``.
+The refine stage that they start from is ``benchmarks/variant_recipe.yaml``. WORK is the folder in which the bundle's coarse stages, gate
+and scorer were trained. ``measure`` trains each variant's refine network without fold 0 for the same number of steps, fewer than the
+bundle's, and segments the cases of fold 0 with it and with the coarse network that did not see them: validation cases are not touched,
+since what wins is kept. Gate and scorer learned from answers for all training cases, those of fold 0 too. What is there already is left.
+``write`` makes ``docs/variants.json`` and the table of ``docs/README.md``.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.engines import write_coarse
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.metrics.segmentation import segmentation_metrics
-from monai_dis.networks import CalibratedLogits, TwoStageNet
+from monai_dis.networks import CalibratedLogits, GatedRefiner, TwoStageNet
 
+RECIPE = Path(__file__).with_name("variant_recipe.yaml")
 EPOCHS = 6
 FOLD = 0
+OVERLAP = 0.25
 SHARE = 0.05  # of the sliding window at overlap 0.5
 MEASURES = ("dice", "hd95", "surface_dice")
 
@@ -184,14 +186,23 @@ def _measure(options: argparse.Namespace) -> None:
 def _stage(options: argparse.Namespace, name: str, changes: Mapping[str, Any]) -> ConfigParser:
     configs = find_bundle(options.bundle) / "configs"
     parser = ConfigParser()
-    parser.read_config([str(configs / f"{file}.yaml") for file in ("stage", name)])
+    parser.read_config([str(configs / "stage.yaml"), str(_overlay(configs, name))])
     parser.update(dict(changes))
     return parser
 
 
+def _overlay(configs: Path, name: str) -> Path:
+    return RECIPE if name == "refine" else configs / f"{name}.yaml"
+
+
 def _trained(overrides: dict[str, Any], common: dict[str, Any], options: argparse.Namespace) -> nn.Module:
     """The refine network of a variant; what was trained for another variant serves again."""
-    answers = {"seen": _seen, "features": _features, "raw": lambda *_: options.work / "coarse_out_of_fold", "sparser": _sparser}
+    answers = {
+        "seen": _seen,
+        "features": _features,
+        "raw": lambda *_: options.work / "coarse_out_of_fold",
+        "sparser": _sparser,
+    }
     if "calibrated_dir" in overrides:
         overrides["calibrated_dir"] = str(answers[overrides["calibrated_dir"]](common, options))
     key = json.dumps(overrides, sort_keys=True)
@@ -213,7 +224,7 @@ def _run_stage(options: argparse.Namespace, name: str, settings: Mapping[str, An
     """Train a stage without what it leaves for others."""
     configs = find_bundle(options.bundle) / "configs"
     run_bundle(
-        config_file=[str(configs / f"{file}.yaml") for file in ("stage", name)],
+        config_file=[str(configs / "stage.yaml"), str(_overlay(configs, name))],
         run=[
             "$monai.utils.set_determinism(@seed)",
             "$@trainer.run()",
@@ -242,9 +253,7 @@ def _features(common: dict[str, Any], options: argparse.Namespace) -> Path:
     if not folder.is_dir():
         parser = _stage(options, "coarse", common | {"held_out_list": "$@cases.datalist('train')"})
         network = load_weights(parser.get_parsed_content("network_def"), options.work / f"coarse_fold{FOLD}.pt")
-        write_coarse(
-            CoarseFeatures(_calibrated(network, options)), parser.get_parsed_content("coarse_items"), folder
-        )
+        write_coarse(CoarseFeatures(_calibrated(network, options)), parser.get_parsed_content("coarse_items"), folder)
     return folder
 
 
@@ -295,9 +304,8 @@ def _judge(
     whole = ConfigParser()
     whole.read_config(str(find_bundle(options.bundle) / "configs" / "inference.yaml"))
     if "gate" in variant.extra:
-        gated = whole.get_parsed_content("network_def#refine")
+        gated = GatedRefiner(refine[0], whole.get_parsed_content("network_def#refine#gate"))
         gated.load_state_dict(torch.load(options.work / "gate.pt", weights_only=True), strict=False)
-        gated.refine = refine[0]
         refine = [gated.eval()]
     scorer = None
     if "scorer" in variant.extra:
@@ -311,6 +319,7 @@ def _judge(
         scorer,
     ).eval()
     settings = {key: value for key, value in whole["inferer"].items() if key not in ("_target_", "budget")}
+    settings |= {"roi_size": stage["window"][1]["roi_size"], "overlap": OVERLAP}
     changes = dict(variant.inference)
     dense, sparse = ({k: level[k] for k in ("scale", "roi_size") if k in level} for level in settings["levels"])
     if variant.scale is not None:

@@ -6,6 +6,7 @@ meet at inference. Letters in shapes: ``C`` classes, ``*grid`` a level's grid.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,30 +121,33 @@ def class_shares(label: Tensor, classes: int, grid: Sequence[int]) -> Tensor:
 
 
 def write_gain(
-    gate: nn.Module,
+    gate: nn.Module | None,
     items: Iterable[Mapping[str, Any]],
     folder: str | Path,
     device: torch.device | str = "cpu",
     *,
     activation: str = "sigmoid",
+    done: str | Path | None = None,
 ) -> None:
-    """Write the gain of refinement, after the gate, as ``folder/<name>.npy``, ``(1, *grid0)`` float32 in [0, 1].
+    """Write the gain of refinement, after the gate where there is one, as ``folder/<name>.npy``, ``(1, *grid0)`` float32 in [0, 1].
 
     The classes weigh the same, whatever their size: each is divided by its summed gain over all items.
 
     Args:
-        gate: takes refined logits and those of the level below, both ``(1, C, *grid)``, and says what stands.
+        gate: takes refined logits and those of the level below, both ``(1, C, *grid)``, and says what stands; None: the refined ones.
         items: prepared items with ``refined`` ``(C, *grid)``, ``coarse`` ``(C, *grid0)``, ``label`` ``(1 or C, *spatial)``
             and ``name``; read twice.
         folder: where the files go; made when missing.
         device: where the gate runs.
         activation: ``"softmax"`` or ``"sigmoid"``.
+        done: JSON file that says what each class gained in all, written last: a stage that trains nothing is finished when it is there.
     """
-    gate.eval().to(device)
+    if gate is not None:
+        gate.eval().to(device)
 
     def gain(item: Mapping[str, Any]) -> Tensor:
         coarse, refined = (torch.as_tensor(item[key]).float()[None].to(device) for key in ("coarse", "refined"))
-        stands = gate(refined, resample(coarse, refined.shape[2:]))
+        stands = refined if gate is None else gate(refined, resample(coarse, refined.shape[2:]))
         return realised_gain(coarse[0], stands[0], torch.as_tensor(item["label"]).to(device), activation)
 
     total: Tensor | None = None
@@ -161,6 +165,9 @@ def write_gain(
         return (own * weight.reshape(-1, *[1] * (own.ndim - 1))).sum(0, keepdim=True).clamp(min=0)
 
     write_maps(answer, items, folder)
+    if done is not None and is_first_process():
+        with atomic_path(done) as temporary:
+            temporary.write_text(json.dumps({"gained": total.tolist()}) + "\n", encoding="utf-8")
 
 
 def with_maps(datalist: Iterable[Mapping[str, Any]], **folders: str | Path) -> list[dict[str, Any]]:
