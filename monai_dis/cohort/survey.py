@@ -34,6 +34,7 @@ class Survey:
 
     Attributes:
         gains: what the windows of the first sparse level are expected to gain, best first.
+        scores: of the same windows. Gains are read off a curve of few steps, on each of which scores still tell windows apart.
         window: multiply-accumulates of one of them.
         paid: multiply-accumulates of the coarse pass and of scoring.
         toll: of these, what refining pays again.
@@ -41,6 +42,7 @@ class Survey:
     """
 
     gains: tuple[float, ...]
+    scores: tuple[float, ...]
     window: int
     paid: int
     toll: int
@@ -49,7 +51,7 @@ class Survey:
     @classmethod
     def of_entry(cls, entry: Mapping[str, Any]) -> Survey:
         """Read a survey from plain JSON types."""
-        return cls(**{**entry, "gains": tuple(entry["gains"])})
+        return cls(**{**entry, "gains": tuple(entry["gains"]), "scores": tuple(entry["scores"])})
 
 
 class _Recorded(nn.Module):
@@ -123,9 +125,8 @@ class SurveyingRunner:
         ranking = self.inferer.replaced(levels=[self.inferer.levels[0], replace(first, uses=None)], budget=None)
         scored = ranking.run(image, TwoStageNet(recorded, _AsBelow(), "logits", self.network.scorer))
         curve = first.expected_gain
-        gains = [
-            each.score if curve is None else ExpectedGain.of_entry(curve).of(each.score) for each in scored.windows
-        ]
+        scores = [each.score for each in scored.windows]
+        gains = scores if curve is None else [ExpectedGain.of_entry(curve).of(score) for score in scores]
         coarse = self.inferer.with_budget(Budget(windows=0)).run(image, _replayed(self.network, recorded.answers))
         plan = plan_sparse_levels(self.inferer.settings, image)[0]
         stages = stages_of(self.network, self.inferer.levels)
@@ -141,7 +142,8 @@ class SurveyingRunner:
         self.surveys.append(
             Survey(
                 # the choice is greedy: what a window adds never rises, but for rounding and the curve's own steps
-                tuple(np.minimum.accumulate(gains).tolist()) if gains else (),
+                _falling(gains),
+                _falling(scores),
                 NetworkCall(stages.refine[0], stages.conditioned[0]).operations(like, plan.read_size, channels),
                 passes + toll,
                 toll,
@@ -150,6 +152,10 @@ class SurveyingRunner:
         )
         self.answers.append(recorded.answers)
         return coarse.logits(), {**statistics, "channels": channels}
+
+
+def _falling(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(np.minimum.accumulate(values).tolist()) if values else ()
 
 
 class SurveyedRunner:

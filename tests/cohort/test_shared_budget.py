@@ -20,7 +20,19 @@ from monai_dis.errors import BudgetError, BundleError
 
 
 def survey(*gains: float, toll: int = 0) -> Survey:
-    return Survey(gains, window=10, paid=5 + toll, toll=toll, full_pass=100.0)
+    return Survey(gains, gains, window=10, paid=5 + toll, toll=toll, full_pass=100.0)
+
+
+def test_of_equal_gains_the_higher_score_goes_first() -> None:
+    # The curve of expected gain is flat there; a second window is left with what the first does not cover.
+    one = Survey((5, 5), (0.9, 0.1), window=10, paid=5, toll=0, full_pass=100.0)
+    other = Survey((5, 5), (0.8, 0.7), window=10, paid=5, toll=0, full_pass=100.0)
+    assert shares_of({"a": [one], "b": [other]}, 0.15) == {"a": (0.1,), "b": (0.1,)}
+    assert shares_of({"a": [one], "b": [other]}, 0.2) == {"a": (0.1,), "b": (0.2,)}
+
+
+def test_what_is_expected_to_lose_is_not_bought() -> None:
+    assert shares_of({"a": [survey(2, -1)], "b": [survey(-1)]}, 1.0) == {"a": (0.1,), "b": (0.0,)}
 
 
 @pytest.mark.parametrize(
