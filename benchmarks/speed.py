@@ -1,5 +1,6 @@
 """Speed and memory: the inferer beside its networks, beside MONAI's inferers, and as images grow.
 
+    python benchmarks/speed.py all --output OUT --data DATA
     python benchmarks/speed.py overhead --output OUT [--case 2D 3D] [--budget "10 %" everywhere] [--size3d 256 256 128]
     python benchmarks/speed.py growth --output OUT [--dims 2 3] [--factors 1 2 4 8]
     python benchmarks/speed.py volumes --output OUT [--size 256 256 256] [--classes 2 16 105] [--data FOLDER] [--arms NAME ...]
@@ -7,18 +8,20 @@
     python benchmarks/speed.py profile --output OUT --bundle left_atrium_mr_dis --study VOLUME
     python benchmarks/speed.py write --output OUT
 
-``overhead`` is the share of seconds outside the networks' forward passes, ``growth`` cost against resolution, ``volumes`` time and memory
-from file to file, of generated volumes or of those in a folder, ``bundles`` a trained bundle beside its rival from file to file,
-on the validation volumes of its data set, ``profile`` the stages of one study beside the least they could take. Figures are JSON files in
-OUT; ``write`` makes the tables of ``benchmarks/README.md`` and ``docs/profile.md``, CSV files and a plot of those that are there.
-What is compared runs in turn, several times, and the median
-counts. On a machine that others use too, ``--clock cpu`` counts seconds of the processor.
+``all`` runs everything below on the data sets of a folder, each command in a process of its own. ``overhead`` is the share of seconds
+outside the networks' forward passes, ``growth`` cost against resolution, ``volumes`` time and memory from file to file, of generated
+volumes or of those in a folder, ``bundles`` a trained bundle beside its rival from file to file, on the validation volumes of its data set,
+``profile`` the stages of one study beside the least they could take. Figures are JSON files in OUT; ``write`` makes the tables of
+``benchmarks/README.md`` and ``docs/profile.md``, CSV files and a plot of those that are there. What is compared runs in turn, several times,
+and the median counts. On a machine that others use too, ``--clock cpu`` counts seconds of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -30,6 +33,7 @@ from documents import write_json, write_marked
 from speed_bundles import measure_bundle
 from speed_growth import DIMENSIONS, fit_exponents, measure_growth
 from speed_overhead import BUDGETS, CASES, measure_overhead
+from speed_plan import plan
 from speed_profile import profile_case, profile_table
 from speed_releases import read_rows, release_row, releases_table, replaced
 from speed_tables import bundles_table, draw_growth, growth_table, overhead_table, volumes_table, write_csv
@@ -57,6 +61,18 @@ def main() -> None:
     # Every clock of the run, the inferer's own among them, is the one that was asked for.
     with patch.object(time, "perf_counter", time.process_time) if options.clock == "cpu" else nullcontext():
         options.run(options)
+
+
+def _all(options: argparse.Namespace) -> None:
+    steps = plan(options.data)
+    common = ["--output", str(options.output), "--threads", str(options.threads), "--repeats", str(options.repeats)]
+    failed = []
+    for number, step in enumerate(steps, start=1):
+        print(f"{number} of {len(steps)}: {' '.join(step)}", flush=True)
+        if subprocess.run([sys.executable, str(Path(__file__)), *step, *common], check=False).returncode:
+            failed.append(" ".join(step))
+    if failed:
+        raise SystemExit(f"{len(failed)} of {len(steps)} failed, the others are done: {'; '.join(failed)}")
 
 
 def _overhead(options: argparse.Namespace) -> None:
@@ -141,6 +157,8 @@ def _write(options: argparse.Namespace) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
+    everything = _command(commands, "all", _all)
+    everything.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     overhead = _command(commands, "overhead", _overhead)
     overhead.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
     overhead.add_argument("--budget", nargs="+", default=list(BUDGETS), choices=list(BUDGETS))
