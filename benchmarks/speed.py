@@ -12,8 +12,8 @@
 outside the networks' forward passes, ``growth`` cost against resolution, ``volumes`` time and memory from file to file, of generated
 volumes or of those in a folder, ``bundles`` a trained bundle beside its rival from file to file, on the validation volumes of its data set,
 ``profile`` the stages of one study beside the least they could take. Figures are JSON files in OUT; ``write`` makes the tables of
-``benchmarks/README.md`` and ``docs/profile.md``, CSV files and a plot of those that are there. What is compared runs in turn, several times,
-and the median counts. On a machine that others use too, ``--clock cpu`` counts seconds of the processor.
+``benchmarks/README.md`` and ``docs/profile.md``, CSV files and a plot of those that are there. What is compared runs in turn, several
+times, and the median counts. On a machine that others use too, ``--clock cpu`` counts seconds of the processor.
 """
 
 from __future__ import annotations
