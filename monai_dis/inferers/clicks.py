@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -86,9 +87,9 @@ def with_click(
         raise ImageError(f"a click lies outside the image of {' x '.join(map(str, size))} voxels; place it inside.")
     pair = network if hasattr(network, "clicks") else getattr(network, "module", network)
     corrector = getattr(pair, "clicks", None)
-    scale = tuple(corrector.scale) if corrector is not None else (1,) * len(size)
+    scale = tuple(corrector.scale) if corrector is not None else _plain_scale(settings, len(size))
     grid = grid_size(size, scale)
-    roi = tuple(corrector.roi_size) if corrector is not None else _plain_roi(settings, size)
+    roi = tuple(corrector.roi_size) if corrector is not None else full_roi(settings.roi_size, grid)
     corner = click_corner(click.position, size, grid, roi)
     fine_corner = tuple(c * s for c, s in zip(corner, scale, strict=True))
     fine_roi = tuple(r * s for r, s in zip(roi, scale, strict=True))
@@ -96,7 +97,7 @@ def with_click(
     with torch.no_grad():
         window = _read(resample(image, grid), corner, roi)
         now = read_below(mosaic, grid, last, corner, roi)
-        below, refined = _refined(mosaic, window, now, grid, corner, roi, network, settings)
+        below, refined = _refined(mosaic, image, now, click, grid, corner, roi, network, settings)
         corrected = refined
         if corrector is not None:
             guidance = draw_guidance(
@@ -183,14 +184,18 @@ def mosaic_of_labels(labels: Tensor, activation: str, channels: int, certainty: 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-def _plain_roi(settings: Settings, size: Sequence[int]) -> tuple[int, ...]:
-    return full_roi(settings.roi_size, size)
+def _plain_scale(settings: Settings, dims: int) -> tuple[int, ...]:
+    """Scale of the finest level that was refined, whose network knows no other; 1 where there is none, or it is no whole number."""
+    own = settings.levels[-1].scale if len(settings.levels) > 1 else None
+    scales = tuple(own) if isinstance(own, Sequence) else (own or 1,) * dims
+    return tuple(int(s) for s in scales) if all(s == int(s) for s in scales) else (1,) * dims
 
 
 def _refined(
     mosaic: Mosaic,
-    window: Tensor,
+    image: Tensor,
     now: Tensor,
+    click: Click,
     grid: tuple[int, ...],
     corner: tuple[int, ...],
     roi: tuple[int, ...],
@@ -199,18 +204,27 @@ def _refined(
 ) -> tuple[Tensor, Tensor]:
     """Answers before and after refinement, (1, C, *roi): a window that the automatic run left out is refined now.
 
-    Where a reader's labels are what is corrected, or a plain sliding window ran, there is nothing to refine: it stands.
+    The refine network is given a window as large as those of the automatic run, since in a smaller one it may not know where it is; of its
+    answer the window of the click is kept, as far as no window, nor an earlier click, answered there before. Where a reader's labels are
+    what is corrected, or a plain sliding window ran, there is nothing to refine: it stands.
     """
     below = read_below(mosaic, grid, 0, corner, roi)
-    if tuple(mosaic.coarse.shape[2:]) == mosaic.size or len(settings.levels) < 2 or _covered(mosaic, grid, corner, roi):
+    if tuple(mosaic.coarse.shape[2:]) == mosaic.size or len(settings.levels) < 2:
+        return below, now
+    stands = _refined_before(mosaic, grid, corner, roi)
+    if float(stands.float().mean()) >= _COVERED:
         return below, now
     stages = stages_of(network, settings.levels)
     index = min(range(len(stages.refine)), key=lambda i: _distance(mosaic, i + 1, grid))
     call = NetworkCall(stages.refine[index], stages.conditioned[index], autocast=settings.autocast)
-    answer = call(window, [], below=below)
+    wide = tuple(max(r, own) for r, own in zip(roi, full_roi(settings.roi_size, grid), strict=True))
+    start = click_corner(click.position, mosaic.size, grid, wide)
+    answer = call(_read(resample(image, grid), start, wide), [], below=read_below(mosaic, grid, 0, start, wide))
     if isinstance(answer, dict):
         answer = next(iter(answer.values()))
-    return below, answer[0] if isinstance(answer, (list, tuple)) else answer
+    answer = answer[0] if isinstance(answer, (list, tuple)) else answer
+    inside = [slice(c - s, c - s + r) for c, s, r in zip(corner, start, roi, strict=True)]
+    return below, torch.where(stands.to(now.device), now, answer[spatial(inside)].to(now.dtype))
 
 
 def _distance(mosaic: Mosaic, level: int, grid: Sequence[int]) -> float:
@@ -219,17 +233,24 @@ def _distance(mosaic: Mosaic, level: int, grid: Sequence[int]) -> float:
     )
 
 
-def _covered(mosaic: Mosaic, grid: Sequence[int], corner: Sequence[int], roi: Sequence[int]) -> bool:
-    """Whether windows were refined on nearly all of a region of a grid, at any level."""
-    best = 0.0
+def _refined_before(mosaic: Mosaic, grid: Sequence[int], corner: Sequence[int], roi: Sequence[int]) -> Tensor:
+    """Where in a window of a grid some level has an answer of its own, or the image ends; (1, 1, *roi) bool."""
+    places = [np.arange(c, c + r) for c, r in zip(corner, roi, strict=True)]
+    beyond = [torch.from_numpy((at < 0) | (at >= g)) for at, g in zip(places, grid, strict=True)]
+    done = torch.zeros((1, 1, *roi), dtype=torch.bool)
+    for axis, outside in enumerate(beyond):
+        done |= outside.reshape([-1 if i == axis + 2 else 1 for i in range(done.ndim)])
     for level in range(1, len(mosaic.layers) + 1):
         own = mosaic.grid_size(level)
-        region = []
-        for c, r, g, o in zip(corner, roi, grid, own, strict=True):
-            low, high = math.floor(max(c, 0) * o / g), math.ceil(min(c + r, g) * o / g)
-            region.append(slice(low, max(high, low + 1)))
-        best = max(best, float(mosaic.covered(level, tuple(region)).float().mean()))
-    return best >= _COVERED
+        rows = [
+            np.clip((2 * np.clip(at, 0, g - 1) + 1) * o // (2 * g), 0, o - 1)
+            for at, g, o in zip(places, grid, own, strict=True)
+        ]
+        covered = mosaic.covered(level, tuple(slice(int(r[0]), int(r[-1]) + 1) for r in rows)).cpu()
+        for axis, row in enumerate(rows, start=2):
+            covered = covered.index_select(axis, torch.from_numpy(row - row[0]))
+        done |= covered
+    return done
 
 
 def _read(image: Tensor, corner: Sequence[int], roi: Sequence[int]) -> Tensor:

@@ -72,6 +72,68 @@ def test_the_network_of_clicks_does_not_change_an_automatic_run() -> None:
     assert torch.equal(inferer(image, pair(2, ClickNet(Fill(), 1, (8, 8)))), inferer(image, pair(2)))
 
 
+class Sized(nn.Module):
+    """Keeps the sizes of the windows that it is given, and answers with their voxels' places in the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[tuple[int, ...]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(tuple(x.shape[2:]))
+        return x.clone()
+
+
+@pytest.mark.parametrize("position", [(12.0, 12.0), (0.0, 31.0), (3.0, 17.0)])
+def test_the_refine_network_gets_windows_as_large_as_in_an_automatic_run(position: tuple[float, float]) -> None:
+    image = torch.arange(32.0 * 32).reshape(1, 1, 32, 32) + 1
+    network = TwoStageNet(nn.Conv2d(1, 1, 1), Sized(), clicks=ClickNet(nn.Conv2d(5, 1, 1), 1, (8, 8)))
+    nn.init.zeros_(network.clicks.backbone.weight)
+    nn.init.zeros_(network.clicks.backbone.bias)
+    inferer = IterativeInferer(roi_size=(16, 20), coarse_scale=4, budget=Budget(windows=0))
+    result = inferer.run(image, network)
+    mosaic, corner, roi = with_click(result.mosaic, image, network, [Click(position, 1)], inferer.settings)
+    assert network.refine.sizes == [(16, 20)] and roi == (8, 8)
+    # In the middle of its window the answer is the refine network's, which is the image: it was read where it lies.
+    inner = (0, 0, *[slice(c + 3, c + 5) for c in corner])
+    assert torch.allclose(mosaic.compose()[inner], image[inner])
+
+
+class Constant(nn.Module):
+    """One answer, whatever the window; another each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return torch.full_like(x, 100.0 * self.calls)
+
+
+def test_a_click_refines_only_what_no_window_answered_before() -> None:
+    network = TwoStageNet(nn.Conv2d(1, 1, 1), Constant(), clicks=ClickNet(nn.Conv2d(5, 1, 1), 1, (8, 8)))
+    nn.init.zeros_(network.clicks.backbone.weight)
+    nn.init.zeros_(network.clicks.backbone.bias)
+    inferer = IterativeInferer(roi_size=16, coarse_scale=4, merge="replace", budget=Budget(windows=0))
+    image = torch.rand(1, 1, 32, 32)
+    mosaic = inferer.run(image, network).mosaic
+    mosaic.add_windows(1, [0], [(0, 0)], torch.full((1, 1, 16, 16), 7.0))
+    after = with_click(mosaic, image, network, [Click((16.0, 8.0), 1)], inferer.settings)[0].compose()
+    assert float(after[0, 0, 14, 8]) == 7.0  # in the window of before
+    assert float(after[0, 0, 17, 8]) == 100.0  # beside it
+
+
+def test_without_a_network_of_clicks_a_window_is_refined_on_its_levels_grid() -> None:
+    network = TwoStageNet(nn.Conv2d(1, 1, 1), Sized())
+    inferer = IterativeInferer(roi_size=8, levels=[8, 2], budget=Budget(windows=0))
+    image = torch.rand(1, 1, 63, 64)
+    _, corner, roi = with_click(
+        inferer.run(image, network).mosaic, image, network, [Click((30.0, 30.0), 1)], inferer.settings
+    )
+    assert network.refine.sizes == [(8, 8)] and roi == (16, 16) and corner == (22, 22)
+
+
 def test_later_clicks_keep_earlier_ones() -> None:
     image, network = torch.zeros(1, 1, 32, 32), pair(2)
     inferer = IterativeInferer(roi_size=8, coarse_scale=4, budget=Budget(windows=0))
