@@ -95,9 +95,10 @@ def with_click(
     fine_roi = tuple(r * s for r, s in zip(roi, scale, strict=True))
     last = len(mosaic.layers)
     with torch.no_grad():
-        window = _read(resample(image, grid), corner, roi)
+        on_grid = resample(image, grid)
+        window = _read(on_grid, corner, roi)
         now = read_below(mosaic, grid, last, corner, roi)
-        below, refined = _refined(mosaic, image, now, click, grid, corner, roi, network, settings)
+        below, refined = _refined(mosaic, on_grid, now, click, corner, roi, network, settings)
         corrected = refined
         if corrector is not None:
             guidance = draw_guidance(
@@ -193,10 +194,9 @@ def _plain_scale(settings: Settings, dims: int) -> tuple[int, ...]:
 
 def _refined(
     mosaic: Mosaic,
-    image: Tensor,
+    on_grid: Tensor,
     now: Tensor,
     click: Click,
-    grid: tuple[int, ...],
     corner: tuple[int, ...],
     roi: tuple[int, ...],
     network: Any,
@@ -208,6 +208,7 @@ def _refined(
     answer the window of the click is kept, as far as no window, nor an earlier click, answered there before. Where a reader's labels are
     what is corrected, or a plain sliding window ran, there is nothing to refine: it stands.
     """
+    grid = tuple(on_grid.shape[2:])
     below = read_below(mosaic, grid, 0, corner, roi)
     if tuple(mosaic.coarse.shape[2:]) == mosaic.size or len(settings.levels) < 2:
         return below, now
@@ -219,7 +220,7 @@ def _refined(
     call = NetworkCall(stages.refine[index], stages.conditioned[index], autocast=settings.autocast)
     wide = tuple(max(r, own) for r, own in zip(roi, full_roi(settings.roi_size, grid), strict=True))
     start = click_corner(click.position, mosaic.size, grid, wide)
-    answer = call(_read(resample(image, grid), start, wide), [], below=read_below(mosaic, grid, 0, start, wide))
+    answer = call(_read(on_grid, start, wide), [], below=read_below(mosaic, grid, 0, start, wide))
     if isinstance(answer, dict):
         answer = next(iter(answer.values()))
     answer = answer[0] if isinstance(answer, (list, tuple)) else answer

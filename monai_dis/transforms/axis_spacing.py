@@ -40,13 +40,12 @@ class AxisResample(SpatialResample):
         self, img: Tensor, dst_affine: Tensor | None = None, spatial_size: Any = None, **options: Any
     ) -> Tensor:
         """Sample an image, (C, *spatial), on another grid; arguments as for MONAI's."""
-        lazy = options.get("lazy")
-        asked = (options.get(key) or getattr(self, key) for key in ("mode", "padding_mode"))
-        mode, padding = (
-            getattr(value, "value", value) for value in asked
-        )  # plain words, where MONAI has members of an enumeration
+        names = ("mode", "padding_mode", "align_corners", "lazy")
+        asked = [getattr(self, name) if options.get(name) is None else options[name] for name in names]
+        # plain words, where MONAI has members of an enumeration
+        mode, padding, align_corners, lazy = (getattr(value, "value", value) for value in asked)
         parallel = _parallel(img, dst_affine, spatial_size)
-        if (self.lazy if lazy is None else lazy) or parallel is None or mode not in _TAPS or padding != "border":
+        if lazy or align_corners or parallel is None or mode not in _TAPS or padding != "border":
             return super().__call__(img, dst_affine, spatial_size, **options)
         assert isinstance(img, MetaTensor)
         matrix, size = parallel

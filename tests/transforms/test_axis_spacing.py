@@ -106,7 +106,8 @@ def test_labels_keep_their_type() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"mode": 3, "padding_mode": "mirror"}, {"padding_mode": "zeros"}, {"diagonal": True}]
+    "options",
+    [{"mode": 3, "padding_mode": "mirror"}, {"padding_mode": "zeros"}, {"diagonal": True}, {"align_corners": True}],
 )
 def test_what_is_not_by_axis_is_left_to_monai(options: dict[str, object]) -> None:
     data = image((9, 8, 7), (1.0, 1.2, 2.0), oblique(0.4))
