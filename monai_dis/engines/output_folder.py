@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from monai_dis.data.image_files import IMAGE_SUFFIXES, image_stem, list_images
 from monai_dis.engines.run_report import absolute
 from monai_dis.errors import DataError, OutputError
 
-__all__ = ["expand_inputs", "name_outputs", "prepare_folder", "remove_leftovers"]
+__all__ = ["expand_inputs", "mask_name", "name_outputs", "prepare_folder", "remove_leftovers"]
 
 
 def prepare_folder(folder: str | Path) -> Path:
@@ -97,3 +98,14 @@ def name_outputs(
         names[file] = name
         used.add(name)
     return names
+
+
+def mask_name(stem: str, index: int, label: str, suffix: str) -> str:
+    """Name of the file of one of several overlapping classes.
+
+    Example:
+        >>> mask_name("fundus_seg", 2, "Hard exudates", ".png")
+        'fundus_seg_2-hard-exudates.png'
+    """
+    word = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+    return f"{stem}_{index}-{word}{suffix}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from monai_dis.data.image_files import PICTURE_SUFFIXES, image_suffix, segmentat
 from monai_dis.data.writing import write_segmentation
 from monai_dis.engines.device import PeakMemory, pick_device
 from monai_dis.engines.modes import describe_transform, make_runner, run_budget
-from monai_dis.engines.output_folder import expand_inputs, name_outputs, prepare_folder, remove_leftovers
+from monai_dis.engines.output_folder import expand_inputs, mask_name, name_outputs, prepare_folder, remove_leftovers
 from monai_dis.engines.overlapping import overlapped
 from monai_dis.engines.prediction import Prediction, Predictor, Prepared, Stopwatch, enough_memory
 from monai_dis.engines.run_report import RunReport, Shard, absolute, report_name
@@ -269,8 +268,7 @@ class Segmenter:
         for index, mask in enumerate(prediction.class_masks(), start=1):
             name = self.label_names.get(index, f"class {index}")
             suffix = segmentation_suffix(output)
-            word = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-            path = output.with_name(f"{output.name.removesuffix(suffix)}_{index}-{word}{suffix}")
+            path = output.with_name(mask_name(output.name.removesuffix(suffix), index, name, suffix))
             write_segmentation(mask[None].to(torch.uint8), prediction.image, path)
             written[name] = str(path.absolute())
         return written

@@ -6,7 +6,6 @@ Letters in shapes: ``C`` classes, ``X`` columns, ``Y`` rows.
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from monai_dis.data.atomic import atomic_path
 from monai_dis.engines.device import PeakMemory, return_free_memory
 from monai_dis.engines.network_input import NetworkInput
-from monai_dis.engines.output_folder import name_outputs, prepare_folder, remove_leftovers
+from monai_dis.engines.output_folder import mask_name, name_outputs, prepare_folder, remove_leftovers
 from monai_dis.engines.prediction import Stopwatch
 from monai_dis.engines.run_report import RunReport, absolute, fingerprint, report_name, settings_digest
 from monai_dis.engines.segment import SMALLEST_PICTURE, Segmenter, run_figures
@@ -228,8 +227,7 @@ class SlideSegmenter:
             labels.save(output, pyramid.spacing_um)
             for index, tiles in enumerate(masks, start=1):
                 name = names.get(index, f"class {index}")
-                word = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-                path = base.with_name(f"{base.name}_seg_{index}-{word}.ome.tif")
+                path = base.with_name(mask_name(f"{base.name}_seg", index, name, ".ome.tif"))
                 tiles.save(path, pyramid.spacing_um)
                 written[name] = str(path.absolute())
         return_free_memory()
