@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_dis.data.atomic import atomic_path
-from monai_dis.reports.palette import hex_color, line_color
+from monai_dis.reports.palette import LINE_COLORS, hex_color, line_color
 
 __all__ = ["Curve", "draw_curves", "draw_panels"]
 
@@ -130,7 +130,7 @@ def _draw(axes: Any, curves: Sequence[Curve]) -> None:
         if curve.style == "plain":
             axes.plot(curve.x, curve.y, color=color, linestyle=_DASHES[number % len(_DASHES)], label=curve.label)
             continue
-        line = "none" if curve.style == "points" else "-"
+        line = "none" if curve.style == "points" else _DASHES[number // LINE_COLORS % len(_DASHES)]
         marker = _POINTS[number % len(_POINTS)] if curve.style == "points" else "o"
         axes.plot(curve.x, curve.y, color=color, linestyle=line, marker=marker, markersize=5, label=curve.label)
         # Every second curve has its notes below, so that those of neighbours stay legible.

@@ -26,6 +26,7 @@ table { border-collapse: collapse; margin: 1rem 0; }
 th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #8884; vertical-align: top; }
 th { font-weight: 600; } td.n { font-variant-numeric: tabular-nums; }
 section { margin: 2rem 0; display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 1.5rem; }
+img { max-width: 100%; height: auto; }
 section img { width: 100%; border-radius: 6px; }
 h2 { margin: 0 0 .5rem; font-size: 1.05rem; overflow-wrap: anywhere; }
 .error { color: #c22; }

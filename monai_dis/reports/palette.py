@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Color", "class_color", "hex_color", "level_color", "line_color"]
+__all__ = ["LINE_COLORS", "Color", "class_color", "hex_color", "level_color", "line_color"]
 
 Color = tuple[int, int, int]
 
@@ -24,6 +24,8 @@ _LINES: tuple[Color, ...] = (
     (86, 180, 233),
     (0, 0, 0),
 )
+# How many lines differ by their colour alone.
+LINE_COLORS = len(_LINES)
 _LEVELS: tuple[Color, ...] = ((70, 150, 255), (255, 225, 50), (255, 255, 255), (255, 130, 200))
 
 

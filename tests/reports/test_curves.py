@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from monai_dis.reports.curves import Curve, draw_curves, draw_panels
-from monai_dis.reports.palette import line_color
+from monai_dis.reports.palette import hex_color, line_color
 
 
 def test_a_figure_shows_each_curve_in_a_colour_of_its_own(tmp_path: Path) -> None:
@@ -23,6 +24,14 @@ def test_a_figure_shows_each_curve_in_a_colour_of_its_own(tmp_path: Path) -> Non
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     for color in map(line_color, range(3)):
         assert (np.abs(pixels.astype(int) - color).max(axis=1) <= 2).sum() > 50
+
+
+def test_more_curves_than_colours_still_look_different(tmp_path: Path) -> None:
+    curves = [Curve(str(number), [0.1, 0.2], [0.5, 0.5 + number / 100]) for number in range(10)]
+    drawn = draw_curves(curves, tmp_path / "curve.svg").read_text(encoding="utf-8")
+    ours = {hex_color(line_color(number)) for number in range(10)}
+    looks = re.findall(r'style="fill: none; (stroke-dasharray: [^;]+; )?[^"]*?stroke: (#[0-9a-f]{6})', drawn)
+    assert len({(dash, color) for dash, color in looks if color in ours}) == len(curves)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
