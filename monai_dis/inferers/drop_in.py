@@ -28,10 +28,12 @@ from monai_dis.inferers.windows import full_roi, window_grid
 __all__ = ["DropInInferer", "drop_in_levels"]
 
 SHARE = 0.3
-# Of the budget, what the first pass may take; the rest is for the windows that it leaves in doubt. In windows it answers as the sliding
-# window does, but for their borders; on a whole image, which is not what the network was trained on, it leaves more to mend.
+# Of the budget, what a first pass in windows may take: it answers as the sliding window does, but for their borders.
 _IN_WINDOWS = 0.8
-_AT_ONCE = 0.6
+# A whole image at once is not what the network was trained on and leaves more to mend: what it may take at the most (it is
+# padded a little), and what of the budget is kept for windows, whole ones, since a part of one mends nothing.
+_AT_ONCE = 0.9
+_KEPT = 0.4
 # Networks are at home a little below full resolution, since most are trained with scaling as augmentation.
 _SCALES = (1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2, 2.5, 3, 4)
 # A window a third as long along one axis as along another: slices lie so far apart there that none can be spared.
@@ -44,9 +46,10 @@ def drop_in_levels(size: Sequence[int], roi_size: Sequence[int | None] | int, sh
     """The levels for one network and an image of a size: the finest first pass that the budget pays for.
 
     In order of scale, the first that is cheap enough: windows without overlap at four fifths of the budget, or the whole image
-    in one pass (up to the size of eight windows) at three fifths. After a first pass in windows at full resolution further windows
-    join its average, where ground in doubt lies at their borders; after any other they take its place. An axis along
-    which a window has less than a third of its longest side keeps full resolution: its slices are thick.
+    in one pass (up to the size of eight windows), which leaves two fifths of the budget, in whole windows. After a first pass
+    in windows at full resolution further windows join its average, where ground in doubt lies at their borders; after any
+    other they take its place. An axis along which a window has less than a third of its longest side keeps full resolution:
+    its slices are thick.
 
     Args:
         size: spatial size of the image.
@@ -60,7 +63,7 @@ def drop_in_levels(size: Sequence[int], roi_size: Sequence[int | None] | int, sh
         >>> [level.scale for level in drop_in_levels((512, 512, 512), 96)]
         [1, 1]
         >>> [level.scale for level in drop_in_levels((200, 144, 88), 96)]
-        [1.3, 1]
+        [1.1, 1]
         >>> [level.scale for level in drop_in_levels((256, 256, 38), (128, 128, 24))]
         [(1.2, 1.2, 1), 1]
     """
@@ -68,6 +71,7 @@ def drop_in_levels(size: Sequence[int], roi_size: Sequence[int | None] | int, sh
     window = math.prod(roi)
     thin = [_THIN * n < max(roi) for n in roi]
     budget = share * len(window_grid(size, roi, 0.5)) * window
+    at_once = min(budget - math.floor(_KEPT * budget / window) * window, _AT_ONCE * budget, _WHOLE * window)
     for each in _SCALES:
         scale = tuple(1 if flat else each for flat in thin) if any(thin) and each > 1 else each
         grid = grid_size(size, scale)
@@ -75,7 +79,7 @@ def drop_in_levels(size: Sequence[int], roi_size: Sequence[int | None] | int, sh
         if len(window_grid(grid, roi, 0.0)) * window <= _IN_WINDOWS * budget:
             merge = "average" if each == 1 else "blend"
             return [Level(scale, roi_size=roi_size, overlap=0), Level(1, selection="depth", merge=merge)]
-        if math.prod(grid) <= min(_AT_ONCE * budget, _WHOLE * window):
+        if math.prod(grid) <= at_once:
             return [Level(scale), Level(1, selection="depth", merge="blend")]
     return [Level(scale), Level(1, selection="depth", merge="blend")]
 

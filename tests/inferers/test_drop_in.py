@@ -32,13 +32,13 @@ def test_it_takes_the_arguments_of_the_sliding_window() -> None:
         ((512, 512, 512), 96, 1, True, "average"),  # 216 windows of 1000: no border is left to lower resolution
         ((512, 512, 300), 128, 1.2, True, "blend"),
         ((240, 240, 155), 128, 1.1, False, "blend"),  # 4.3 windows' worth of voxels, of 18: the whole image nearly fits
-        ((200, 144, 88), 96, 1.3, False, "blend"),
+        ((200, 144, 88), 96, 1.1, False, "blend"),
         ((256, 256, 38), (128, 128, 24), (1.2, 1.2, 1), False, "blend"),  # slices far apart: none is spared
         ((512, 512, 120), (192, 192, 48), (1.4, 1.4, 1), True, "blend"),
         ((512, 512, 120), (192, 192, 64), 1, True, "average"),
         ((256, 256, 38), (128, 128, 48), 1.3, False, "blend"),
         ((1024, 1024), 256, 1.4, True, "blend"),
-        ((90, 90, 90), 96, 1.75, False, "blend"),
+        ((90, 90, 90), 96, 1.5, False, "blend"),
     ],
 )
 def test_the_finest_first_pass_that_the_budget_pays_for(
