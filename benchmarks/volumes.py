@@ -88,6 +88,7 @@ def _arms(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], Wa
     arms: dict[str, Callable[[], Way]] = {OURS[0]: lambda: ours(Budget(windows=0))}
     arms |= {ours_name(share): (lambda share=share: ours(of_rival(share))) for share in SHARES}
     arms |= {
+        "ours, the bundle's own budget": lambda: (network, inferer, "dis", None),
         "ours, auto": lambda: ours(Budget.auto()),
         OURS[-1]: lambda: (network, inferer.without_level_budgets().with_budget(Budget.everywhere()), "dis", None),
     }
