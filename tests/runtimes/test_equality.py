@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -129,4 +130,6 @@ def test_threads_are_those_of_pytorch() -> None:
         torch.set_num_threads(before)
     sessions = network.run._sessions
     asked = {key[2]: each._request.get_compiled_model() for key, each in sessions.items()}
-    assert {n: model.get_property("INFERENCE_NUM_THREADS") for n, model in asked.items()} == {1: 1, 2: 2}
+    # OpenVINO takes no more than the cores that this process may use
+    most = len(os.sched_getaffinity(0))
+    assert {n: model.get_property("INFERENCE_NUM_THREADS") for n, model in asked.items()} == {1: 1, 2: min(2, most)}
