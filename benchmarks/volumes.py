@@ -34,8 +34,9 @@ from monai_dis.engines.score_arms import score_arms
 from monai_dis.inferers import Budget, DropInInferer, IterativeInferer
 from monai_dis.networks import TwoStageNet
 
-#: Budget at which ways to choose windows, and peers that choose them, are compared.
-COMPARED_AT = 0.05
+#: Budget at which ways to choose windows are compared: the least at which every volume has one.
+COMPARED_AT = 0.1
+NAIVE_SHARE = 0.2  # the least at which a window of the rival fits in beside the coarse pass
 NMSW_SHARE = 0.09  # what the peer of record leaves of the sliding window's operations
 
 # How an arm segments: network, inferer, mode, overlap of a plain sliding window.
@@ -104,7 +105,7 @@ def _arms(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], Wa
         BoxScorer(inferer.settings.activation), 9.0, score="gain", selection="ranked", budget=Budget(min_score=1e-6)
     )
     arms["GridPatch and PatchInferer"] = lambda: chosen(
-        None, COMPARED_AT, overlap=0.0, mode="constant", merge="replace", selection="ranked"
+        None, NAIVE_SHARE, overlap=0.0, mode="constant", merge="replace", selection="ranked"
     )
     arms["NMSW's way"] = lambda: chosen(None, NMSW_SHARE, selection="ranked")
     for scale in (2, 4):

@@ -70,7 +70,7 @@ OperationsOption = Annotated[
     typer.Option(
         metavar="SHARE",
         help="Spend at most this share of the operations of one full pass at full resolution, coarse pass included; "
-        "[bold]auto[/bold]: as long as windows are expected to gain something.",
+        "[bold]auto[/bold]: as long as windows are expected to be worth it.",
         rich_help_panel=BUDGET,
     ),
 ]

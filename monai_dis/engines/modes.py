@@ -144,7 +144,7 @@ def run_budget(
         mode: one of `MODES`.
         windows: number of windows per image.
         coverage: share of the area.
-        operations: share of one full pass, or ``"auto"``: as long as windows are expected to gain something.
+        operations: share of one full pass, or ``"auto"``: as long as windows are expected to be worth it.
 
     Raises:
         BudgetError: when a limit is out of range, or given for a mode that has none.

@@ -6,7 +6,7 @@ Letters in shapes: ``B`` batch, ``C`` classes, ``*spatial`` the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,6 +64,9 @@ def window_gains(result: IterativeResult, truth: Tensor) -> list[WindowGain]:
 def fit_expected_gain(gains: Sequence[WindowGain], points: int = 16) -> ExpectedGain:
     """The curve that never falls and is nearest to what windows gained: isotonic regression, thinned to a few points.
 
+    Its floor, for the budget ``"auto"``, is what the average window is expected to gain: how much of a window can be put right
+    differs from task to task and with the size of windows, so that no one number would be worth paying for everywhere.
+
     Args:
         gains: windows of one level, of images that the networks were not trained on.
         points: most points that the curve has.
@@ -83,7 +86,9 @@ def fit_expected_gain(gains: Sequence[WindowGain], points: int = 16) -> Expected
     fitted = isotonic_regression(mean, weights=count).x
     # Points at equal shares of the windows; between them the curve is linear.
     at = np.unique(np.searchsorted(np.cumsum(count) / count.sum(), np.linspace(0, 1, points)).clip(max=len(scores) - 1))
-    return ExpectedGain(scores[at].tolist(), np.maximum.accumulate(fitted[at]).tolist())
+    curve = ExpectedGain(scores[at].tolist(), np.maximum.accumulate(fitted[at]).tolist())
+    average = float(np.mean([max(curve.of(g.score), 0.0) for g in gains]))
+    return replace(curve, floor=average) if average > 0 else curve
 
 
 def _error(logits: Tensor, truth: Tensor, mosaic: Mosaic) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from monai_dis.errors import BudgetError
 
@@ -27,7 +28,7 @@ class Budget:
         min_score: windows scoring below are not refined; a higher score is more uncertain, from 0 to 1 (means and largest
             values), 0 to 0.5 (the poster's score) or 0 to the number of voxels (sums).
         min_gain: windows that are expected to gain less are not refined, see `monai_dis.inferers.ExpectedGain`. An easy image
-            then costs little and a hard one more.
+            then costs little and a hard one more. ``"auto"``: each level's own floor.
 
     Raises:
         BudgetError: when a limit is negative or not a number.
@@ -41,7 +42,7 @@ class Budget:
     coverage: float | None = None
     operations: float | None = None
     min_score: float | None = None
-    min_gain: float | None = None
+    min_gain: float | Literal["auto"] | None = None
     sliding_window: float | None = None
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class Budget:
             object.__setattr__(self, "windows", int(self.windows))
         for name in ("coverage", "operations", "sliding_window", "min_score", "min_gain"):
             value = getattr(self, name)
-            if value is None:
+            if value is None or (name == "min_gain" and value == "auto"):
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
                 raise BudgetError(f"budget {name} must be a finite number of 0 or more, got {value!r}.")
@@ -65,8 +66,8 @@ class Budget:
 
     @classmethod
     def auto(cls) -> Budget:
-        """The budget ``"auto"``: as long as one voxel in 500 of a window is expected to be put right."""
-        return cls(min_gain=0.002)
+        """The budget ``"auto"``: as long as windows are expected to gain what their level calls worth it."""
+        return cls(min_gain="auto")
 
     @classmethod
     def of(cls, budget: Budget | Mapping[str, float | None] | str | None) -> Budget:

@@ -64,7 +64,7 @@ class IterativeInferer(Inferer):
         device: device of the answer; that of the input when not given.
         progress: show a progress bar per level.
         coarse_scale: scale of level 0 where ``levels`` is not given; the one sparse level then has scale 1.
-        budget: `Budget`, a mapping of its fields, ``"auto"`` (windows as long as they are expected to gain something), or None for
+        budget: `Budget`, a mapping of its fields, ``"auto"`` (windows as long as they are expected to be worth it), or None for
             everywhere; per image.
         levels: levels from coarse to fine (`Level`, mappings of its fields, or scales) in place of ``coarse_scale``.
         activation: ``"softmax"`` or ``"sigmoid"``; softmax for more than one channel when not given. Give ``"sigmoid"``

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from monai_dis.engines.gain_curves import fit_gain_curves, read_gain_curve
 from monai_dis.engines.window_gains import WindowGain, fit_expected_gain, window_gains
 from monai_dis.errors import BundleError, DataError
-from monai_dis.inferers import IterativeInferer
+from monai_dis.inferers import ExpectedGain, IterativeInferer
 from monai_dis.networks import TwoStageNet
 
 
@@ -73,6 +73,15 @@ def test_the_fitted_curve_is_the_isotonic_one() -> None:
 def test_equal_scores_count_together() -> None:
     gains = [WindowGain(0, 1, s, g) for s, g in ((0.5, 0.0), (0.5, 0.02), (0.7, 0.03))]
     assert list(fit_expected_gain(gains).gains) == pytest.approx([0.01, 0.03])
+
+
+def test_the_floor_is_the_average_in_which_harm_counts_for_nothing() -> None:
+    gains = [WindowGain(0, 1, n / 10, g) for n, g in enumerate((-0.04, 0.0, 0.01, 0.02, 0.03, 0.06))]
+    assert fit_expected_gain(gains).floor == pytest.approx(0.02)
+
+
+def test_where_nothing_is_gained_the_floor_is_that_of_a_level_that_knows_nothing() -> None:
+    assert fit_expected_gain([WindowGain(0, 1, 0.5, -0.1)]).floor == ExpectedGain((0.0,), (0.0,)).floor
 
 
 def test_many_windows_make_a_short_curve() -> None:

@@ -44,8 +44,12 @@ def test_the_lowest_score_promises_the_gain(gain: float) -> None:
         ({"scores": [0, 0], "gains": [0, 1]}, "ascending scores"),
         ({"scores": [0, 1], "gains": [1, 0]}, "never fall"),
         ({"scores": [0, 1], "gains": [0, float("nan")]}, "never fall"),
-        ({"scores": [0, 1]}, "a mapping of scores and gains"),
-        ([0, 1], "a mapping of scores and gains"),
+        ({"scores": [0, 1]}, "a mapping of scores, gains and perhaps a floor"),
+        ([0, 1], "a mapping of scores, gains and perhaps a floor"),
+        (
+            {"scores": [0, 1], "gains": [0, 1], "floor": -0.1},
+            "floor of expected_gain must be a finite number of 0 or more",
+        ),
     ],
 )
 def test_a_curve_out_of_order_is_refused(entry: object, words: str) -> None:
@@ -75,6 +79,15 @@ def test_each_level_has_a_floor_of_its_own() -> None:
     assert {w.level for w in result.windows} == {2}
 
 
+def test_auto_stops_at_the_floor_of_each_level() -> None:
+    """The strip's windows promise 0.1: under the floor of one level, over that of the other."""
+    little, enough = ({"scores": [0, 1], "gains": [0, 0.1], "floor": floor} for floor in (0.2, 0.05))
+    levels = [Level(1), Level(1, expected_gain=little), Level(1, expected_gain=enough)]
+    result = IterativeInferer(8, 4, 0, levels=levels, budget="auto").run(halves(), lambda x: x)
+    assert {w.level for w in result.windows} == {2}
+    assert len(result.windows) == 12
+
+
 def test_a_floor_and_a_limit_together() -> None:
     result = IterativeInferer(8, 4, 0, levels=[1, 1], budget=Budget(min_gain=0.1, windows=3)).run(halves(), lambda x: x)
     assert [sum(w.image == image for w in result.windows) for image in (0, 1)] == [3, 3]
@@ -95,6 +108,9 @@ def test_auto_by_name() -> None:
         min_gain=Budget.auto().min_gain, windows=5
     )
     assert run_budget(inferer, "dis", operations=0.5) == Budget(operations=0.5)
+    assert Budget.of({"min_gain": "auto"}) == Budget.auto() != Budget(min_gain=0.002)
+    with pytest.raises(BudgetError, match="coverage must be a finite number of 0 or more, got 'auto'"):
+        Budget(coverage="auto")  # type: ignore[arg-type]
     with pytest.raises(BudgetError, match="'auto' or None, got 'everywhere'"):
         Budget.of("everywhere")
     with pytest.raises(BudgetError, match="finite number of 0 or more, got 'much'"):
