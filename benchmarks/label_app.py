@@ -19,6 +19,8 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from monai.metrics import compute_dice
+from monai.networks import one_hot
 from rich.progress import track
 
 from monai_dis.data import read_dataset
@@ -163,7 +165,7 @@ def clicks(
     held = HeldCases(parts)
     for item in track(cases, "cases"):
         image, label = held(LabelledCase(str(item["name"]), Path(item["image"]), Path(item["label"])))
-        truth = (label > 0.5).float()
+        truth = label.long()
         with torch.inference_mode():
             base = parts.inferer.run(image, parts.network)
             plain = replace(parts, network=_without_clicks(parts.network))
@@ -221,9 +223,11 @@ def _windows(
 
 
 def _dice(answer: torch.Tensor, truth: torch.Tensor) -> float:
-    found = answer > 0
-    size = float(found.sum() + truth.sum())
-    return 2 * float((found & (truth > 0.5)).sum()) / size if size else 1.0
+    """Mean over the foreground classes that are there."""
+    found = (answer > 0).long() if answer.shape[1] == 1 else answer.argmax(dim=1, keepdim=True)
+    classes = max(2, answer.shape[1])
+    hot, true_hot = (one_hot(indices, classes) for indices in (found, truth))
+    return float(compute_dice(hot, true_hot, include_background=False).nanmean())
 
 
 @app.command(
