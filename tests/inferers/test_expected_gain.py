@@ -46,10 +46,8 @@ def test_the_lowest_score_promises_the_gain(gain: float) -> None:
         ({"scores": [0, 1], "gains": [0, float("nan")]}, "never fall"),
         ({"scores": [0, 1]}, "a mapping of scores, gains and perhaps a floor"),
         ([0, 1], "a mapping of scores, gains and perhaps a floor"),
-        (
-            {"scores": [0, 1], "gains": [0, 1], "floor": -0.1},
-            "floor of expected_gain must be a finite number of 0 or more",
-        ),
+        ({"scores": [0, 1], "gains": [0, 1], "floor": -0.1}, "floor of expected_gain must be a finite number"),
+        ({"scores": [0, 1], "gains": [0, 1], "floor": "auto"}, "floor of expected_gain must be a finite number"),
     ],
 )
 def test_a_curve_out_of_order_is_refused(entry: object, words: str) -> None:
