@@ -50,12 +50,12 @@ from monai_dis.bundle import load_bundle
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data import LoadLabeld, read_dataset
 from monai_dis.engines.lesion_evaluation import LesionEvaluation, Way, way_of
-from monai_dis.engines.modes import make_runner
-from monai_dis.engines.prediction import Predictor
 from monai_dis.engines.score_arms import score_arms
-from monai_dis.engines.segment import Segmenter
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.networks import StackedRefiner, TwoStageNet
+from monai_dis.pipeline import Segmenter
+from monai_dis.pipeline.modes import make_runner
+from monai_dis.pipeline.predict import Predictor
 
 WINDOW = (256, 256)  # of the rival's sliding window, as it was trained
 TIMED_IMAGES, TIMED_REPEATS = 2, 2

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from monai_dis.bundle import Bundle, load_bundle
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data import LoadLabeld, atomic_path, read_dataset
-from monai_dis.engines.modes import make_runner, run_budget
-from monai_dis.engines.prediction import Predictor, Stopwatch
 from monai_dis.errors import BackendError
+from monai_dis.pipeline.modes import make_runner, run_budget
+from monai_dis.pipeline.predict import Predictor, Stopwatch
 from monai_dis.runtimes import RUNTIMES, calibrating, with_runtime
 
 STAGES = ("coarse", "score", "refine")

@@ -22,9 +22,9 @@ from speed_pipeline import STAGES, Pipeline, file_to_file
 from monai_dis.bundle import load_bundle
 from monai_dis.bundle.locate import find_bundle
 from monai_dis.cli.quiet import quiet_third_parties
-from monai_dis.engines.device import PeakMemory
 from monai_dis.inferers import Budget
 from monai_dis.inferers.call import mixed_precision
+from monai_dis.pipeline.device import PeakMemory
 
 __all__ = ["measure_bundle"]
 

@@ -25,8 +25,8 @@ from PIL import Image
 
 from monai_dis.bundle import load_bundle
 from monai_dis.bundle.locate import find_bundle
+from monai_dis.checks.findings import read_policy
 from monai_dis.cohort import StudySegmenter, UnitSettings, find_cohort
-from monai_dis.dicom.findings import read_policy
 from monai_dis.dicom.segmenting import DicomSettings
 
 __all__ = ["profile_case", "profile_table"]

@@ -36,8 +36,8 @@ from speed_pipeline import STAGES, Pipeline, address_space, file_to_file
 from speed_scenes import blobs
 
 from monai_dis.cli.quiet import quiet_third_parties
-from monai_dis.engines.device import PeakMemory
 from monai_dis.inferers import Budget, IterativeInferer
+from monai_dis.pipeline.device import PeakMemory
 from monai_dis.transforms import AxisSpacingd
 
 __all__ = ["ARMS", "measure_volumes", "write_volume"]

@@ -39,7 +39,6 @@ from monailabel.utils.async_tasks.utils import processes  # noqa: E402
 
 from monai_dis.data.image_files import image_suffix  # noqa: E402
 from monai_dis.data.images import read_image  # noqa: E402
-from monai_dis.engines.modes import MODES  # noqa: E402
 from monai_dis.errors import DisError  # noqa: E402
 from monai_dis.label.desk import (  # noqa: E402
     choose_models,
@@ -64,6 +63,7 @@ from monai_dis.label.published import Shelf  # noqa: E402
 from monai_dis.label.request import BUDGETS, RequestError, check_training, read_infer  # noqa: E402
 from monai_dis.label.scores import ScoreBook, expected_gain, next_image, score_images  # noqa: E402
 from monai_dis.label.training import LabelledCase, Schedule, train  # noqa: E402
+from monai_dis.pipeline.modes import MODES  # noqa: E402
 
 logger = logging.getLogger("monai_dis.label.app")
 CLICKS, LOOK = "_clicks", "_look"

@@ -17,7 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what follows the program's name; the process's own when not given.
     """
     from monai_dis.cli.app import app
+    from monai_dis.cli.console import never_fail_to_print
 
+    never_fail_to_print()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="monai-dis")
     except DisError as error:
@@ -26,4 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _sentence(message: str) -> str:
-    return message[:1].upper() + message[1:]
+    """The message with a capital, unless it begins with a name or a path, which are as they are."""
+    first = message.partition(" ")[0]
+    return message[:1].upper() + message[1:] if first.isalpha() and first.islower() else message

@@ -14,7 +14,6 @@ from monai_dis.cli.options import (
     DICOM,
     BundleOption,
     ClusterOption,
-    CohortOperationsOption,
     CoverageOption,
     DatasetOption,
     DeviceOption,
@@ -126,30 +125,23 @@ def segment(
     shard: ShardOption = None,
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
-    cohort_operations: CohortOperationsOption = None,
 ) -> None:
     """Segment images."""
-    from monai_dis.cli.cohort import run_cohort
-    from monai_dis.cli.segmenting import DicomOptions, run_segment
+    from monai_dis.cli.segmenting import run_segment
+    from monai_dis.pipeline.options import Options
 
     if workers is not None and cluster is not None:
         raise typer.BadParameter("give --workers for processes here or --cluster for one that exists, not both")
     share = read_shard(shard)
-    as_cohort = any(given is not None for given in (workers, cluster, cohort_operations))
-    if share is not None and as_cohort:
-        raise typer.BadParameter(
-            "--shard is for schedulers without Dask; leave it out with --workers, --cluster and --cohort-operations"
-        )
-    if cohort_operations is not None and any(given is not None for given in (windows, coverage, operations)):
-        raise typer.BadParameter(
-            "--cohort-operations is the budget of all studies together; leave the budget of each out"
-        )
-    dicom = DicomOptions(
+    if share is not None and (workers is not None or cluster is not None):
+        raise typer.BadParameter("--shard is for schedulers without Dask; leave it out with --workers and --cluster")
+    options = Options.of_words(
         format=None if result is None else result.value,
-        uncertainty=uncertainty,
         policies=read_pairs(policy, "--policy"),
-        selection=read_pairs(select, "--select"),
         limits=read_pairs(limit, "--limit"),
+        selection=read_pairs(select, "--select"),
+        uncertainty=uncertainty,
+        tiled=slide,
     )
     overrides = config_overrides(
         settings,
@@ -163,12 +155,7 @@ def segment(
         runtime=runtime,
         overwrite=overwrite,
     )
-    if as_cohort:
-        run_cohort(
-            bundle, images, dicom, overrides, workers=workers, cluster=cluster, share=cohort_operations, slide=slide
-        )
-    else:
-        run_segment(bundle, images, dicom, overrides, shard=share, slide=slide)
+    run_segment(bundle, images, options, overrides, shard=share, workers=workers, cluster=cluster)
 
 
 @app.command(

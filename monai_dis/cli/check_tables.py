@@ -11,7 +11,7 @@ from rich.table import Table
 from monai_dis.cli.console import out
 
 if TYPE_CHECKING:
-    from monai_dis.dicom.findings import Finding
+    from monai_dis.checks.findings import Finding
     from monai_dis.dicom.inspection import Inspection
     from monai_dis.dicom.study_check import StudyCheck
 

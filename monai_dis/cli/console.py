@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import (
@@ -18,13 +20,22 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["err", "image_progress", "out", "slide_progress", "working"]
+__all__ = ["Advance", "err", "image_progress", "never_fail_to_print", "out", "plain", "working"]
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
-Advance = Callable[[int, int, str], None]
-Stage = Callable[[str, int, int], None]
+
+def never_fail_to_print() -> None:
+    """Replace what the terminal or log cannot encode: a name must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def plain(text: str) -> str:
+    """A name as it can be printed: control characters and bytes that are no text are replaced."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 @contextmanager
@@ -37,32 +48,35 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
+@dataclass
+class Advance:
+    """A bar over studies, and one for each stage of a study that takes long; called with how many are done, of how many, and a line."""
+
+    progress: Progress
+    task: TaskID
+    stages: dict[str, TaskID] = field(default_factory=dict)
+
+    def __call__(self, done: int, total: int, line: str) -> None:
+        """Print a line and move the bar."""
+        if line:
+            out.print(line, highlight=False)
+        for task in self.stages.values():
+            self.progress.remove_task(task)
+        self.stages.clear()
+        self.progress.update(self.task, completed=done, total=total)
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Show how much of a stage is done."""
+        if name not in self.stages:
+            self.stages[name] = self.progress.add_task(name, total=total)
+        self.progress.update(self.stages[name], completed=done, total=total)
+
+
 @contextmanager
 def image_progress(what: str) -> Iterator[Advance]:
-    """Show a bar over images; the yielded function takes how many are done, of how many, and a line to print."""
+    """Show a bar."""
     with _bars(TimeRemainingColumn()) as progress:
-        task = progress.add_task(what, total=None)
-
-        def advance(done: int, total: int, line: str) -> None:
-            if line:
-                out.print(line, highlight=False)
-            progress.update(task, completed=done, total=total)
-
-        yield advance
-
-
-@contextmanager
-def slide_progress() -> Iterator[Stage]:
-    """Show a bar for each stage of a slide; the yielded function takes the stage, how much of it is done and of how much."""
-    with _bars() as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def stage(name: str, done: int, total: int) -> None:
-            if name not in tasks or done < progress.tasks[progress.task_ids.index(tasks[name])].completed:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done, total=total)
-
-        yield stage
+        yield Advance(progress, progress.add_task(what, total=None))
 
 
 def _bars(*more: ProgressColumn) -> Progress:

@@ -12,12 +12,12 @@ from monai_dis.cli.check_tables import print_checks
 from monai_dis.cli.console import working
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data.atomic import atomic_path
-from monai_dis.errors import BundleError, DicomError, OutputError
+from monai_dis.errors import BundleError, OutputError
 
 if TYPE_CHECKING:
     from monai_dis.dicom.target import Target
 
-__all__ = ["read_limits", "run_check"]
+__all__ = ["run_check"]
 
 REJECTED = 3
 
@@ -49,7 +49,8 @@ def run_check(
         the exit status.
     """
     quiet_third_parties()
-    from monai_dis.dicom.findings import read_policy
+    from monai_dis.checks.findings import read_policy
+    from monai_dis.checks.limits import Limits
     from monai_dis.dicom.study_check import check_studies, report_of
     from monai_dis.dicom.target import PHOTOGRAPHS, Target
 
@@ -63,7 +64,7 @@ def run_check(
         target = _target_of(find_bundle(bundle))
     else:
         others = {name: _target_or_none(folder) for name, folder in known_bundles().items()}
-    bounds, changes = read_limits(limits), read_policy(policies)
+    bounds, changes = Limits.of_words(limits), read_policy(policies)
     checks = []
     with working("reading headers"):
         for check in check_studies(source, target, others, limits=bounds, policies=changes, selection=selection):
@@ -73,22 +74,6 @@ def run_check(
     if json_file is not None:
         _write(report, json_file)
     return REJECTED if report["verdict"] == "reject" else 0
-
-
-def read_limits(changes: Mapping[str, str]) -> Any:
-    """Limits with those of the command line in place.
-
-    Raises:
-        DicomError: when a limit is unknown or no number.
-    """
-    from monai_dis.dicom.limits import Limits
-
-    try:
-        return Limits().changed({name: int(value) for name, value in changes.items()})
-    except ValueError as error:
-        if isinstance(error, DicomError):
-            raise
-        raise DicomError("a limit must be a whole number, such as --limit frames=5000.") from None
 
 
 def _target_of(folder: Path) -> Target:

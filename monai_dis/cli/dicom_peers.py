@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from monai_dis.checks.limits import Limits
 from monai_dis.cli.console import image_progress, out
 from monai_dis.cli.quiet import quiet_third_parties
 from monai_dis.data.atomic import atomic_path
+from monai_dis.data.output_folder import prepare_folder
 from monai_dis.dicom.c_store import read_node, send_instances
 from monai_dis.dicom.delivery import Delivery, collect_instances
 from monai_dis.dicom.dicomweb_fetch import Query, fetch_instances
 from monai_dis.dicom.dicomweb_server import Server
 from monai_dis.dicom.dicomweb_store import store_instances
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.retry import Retry
-from monai_dis.engines.output_folder import prepare_folder
 from monai_dis.errors import DicomError, OutputError
 
 __all__ = ["INCOMPLETE", "run_fetch", "run_send"]

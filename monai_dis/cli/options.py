@@ -147,17 +147,6 @@ ClusterOption = Annotated[
     ),
 ]
 
-CohortOperationsOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        metavar="SHARE",
-        help="Spend this share of the full passes of all studies together, where most is expected to be gained: hard cases get more than "
-        "easy ones.",
-        rich_help_panel=BUDGET,
-    ),
-]
-
 
 def read_shard(text: str | None) -> tuple[int, int] | None:
     """Read a share such as ``2/4``; None stays None."""

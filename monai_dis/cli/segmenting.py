@@ -1,183 +1,106 @@
-"""`monai-dis segment`: the bundle's own segmenter, with a progress bar."""
+"""`monai-dis segment`: one run over images, slides and DICOM studies, here or on workers, with a line for each as it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
 from monai_dis.bundle import find_bundle
-from monai_dis.cli.console import image_progress, out, slide_progress, working
+from monai_dis.cli.console import Advance, image_progress, out, plain, working
 from monai_dis.cli.quiet import quiet_third_parties
-from monai_dis.errors import DicomError, DisError, OutputError
 
 if TYPE_CHECKING:
-    from monai_dis.cohort import StudySegmenter
-    from monai_dis.dicom.segmenting import DicomSettings
+    from monai_dis.pipeline.options import Options, RunSettings
+    from monai_dis.pipeline.record import Record
+    from monai_dis.pipeline.report import Report, Shard
+    from monai_dis.pipeline.run import Executor
 
-__all__ = ["DicomOptions", "device_override", "dicom_settings", "run_segment"]
-
-Entry = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class DicomOptions:
-    """Options of the command line for DICOM inputs, as they were given.
-
-    Attributes:
-        format: of the results; None for the default.
-        uncertainty: whether what stays uncertain is written too.
-        policies: by code; those of volume files count for them too.
-        selection: by keyword.
-        limits: by name, likewise.
-    """
-
-    format: str | None = None
-    uncertainty: bool = False
-    policies: Mapping[str, str] = field(default_factory=dict)
-    selection: Mapping[str, str] = field(default_factory=dict)
-    limits: Mapping[str, str] = field(default_factory=dict)
+__all__ = ["device_override", "run_segment"]
 
 
 def run_segment(
     bundle: str,
-    images: Sequence[Path],
-    dicom: DicomOptions,
+    inputs: Sequence[Path],
+    options: Options,
     overrides: Mapping[str, Any],
     *,
-    shard: tuple[int, int] | None = None,
-    slide: bool = False,
+    shard: Shard | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
 ) -> None:
-    """Segment with a bundle: image files first, then slides, then DICOM studies.
+    """Segment with a bundle.
 
     Args:
         bundle: name or folder.
-        images: image files, folders of images, DICOM studies and trees of them.
-        dicom: options for DICOM studies.
-        overrides: entries of its inference config, from the command line.
+        inputs: image files, slides, DICOM studies, and folders of all of these.
+        options: how studies are taken and what is written.
+        overrides: entries of the bundle's inference config.
         shard: ``(i, n)`` to do the i-th of n shares.
-        slide: whether all images are slides, however small.
+        workers: number of processes to start here; None for this one.
+        cluster: address or scheduler file of a cluster that exists, in place of them.
 
     Raises:
-        DicomError: when options for studies are given without a study.
-        DisError: at the end, when images or studies failed.
+        DisError: at the end, when studies were refused or failed.
     """
-    from monai_dis.dicom.sources import is_dicom_input
-    from monai_dis.slides.opening import slides_and_others
+    from monai_dis.pipeline.fingerprint import absolute
+    from monai_dis.pipeline.options import RunSettings
+    from monai_dis.pipeline.run import raise_failures, run
 
-    studies = [path for path in images if is_dicom_input(path)]
-    others = [path for path in images if path not in studies]
-    slides, files = (others, []) if slide else slides_and_others(others)
-    _check_options(dicom, studies, files)
-    folder = find_bundle(bundle)
     quiet_third_parties()
-    with working("loading the bundle"):
-        from monai_dis.cohort import StudySegmenter, UnitSettings
-        from monai_dis.engines.run_report import report_name
-
-        unit = StudySegmenter(UnitSettings(str(folder), device_override(overrides), dicom_settings(dicom, shard)))
-    segmenter = unit.segmenter
-    segmenter.image_files, segmenter.shard = list(files), shard
-    errors: list[DisError] = []
-    entries: list[Entry] = []
-
-    def on_image(done: int, total: int, entry: Entry) -> None:
-        entries.append(entry)
-        advance(done, total, _line(entry))
-
-    before: list[Any] = []
+    given = device_override(overrides)
+    # Nothing may depend on the working folder: what is loaded late, such as ITK, changes it for a moment.
+    output = absolute(given.pop("output_dir"))
+    if given.get("runtime_cache"):
+        given["runtime_cache"] = str(absolute(given["runtime_cache"]))
+    settings = RunSettings(str(find_bundle(bundle)), given, options)
     with image_progress("segmenting") as advance:
-        if files:
-            segmenter.on_image = on_image
-            try:
-                segmenter.run()
-            except OutputError:
-                raise
-            except DisError as error:
-                errors.append(error)
-            before = segmenter.entries
-    if slides:
-        try:
-            _segment_slides(unit, slides, entries, before)
-        except OutputError:
-            raise
-        except DisError as error:
-            errors.append(error)
-    with image_progress("segmenting") as advance:
-        if studies:
-            try:
-                _segment_studies(unit, studies, on_image, before)
-            except OutputError:
-                raise
-            except DisError as error:
-                errors.append(error)
-    if studies or not errors:
-        name = report_name(shard)
-        _print_summary(entries, Path(str(overrides["output_dir"])), name, page=not studies and shard is None)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise DisError("\n".join(str(error) for error in errors))
+
+        def on_record(done: int, total: int, record: Record) -> None:
+            advance(done, total, "\n".join(_lines(record)))
+
+        with _executor(settings, workers, cluster, advance) as (execute, about):
+            report = run(
+                [absolute(path) for path in inputs],
+                output,
+                execute,
+                options=options,
+                settings=about,
+                shard=shard,
+                on_record=on_record,
+            )
+    _print_summary(report)
+    raise_failures(report)
 
 
-def _check_options(dicom: DicomOptions, studies: Sequence[Path], files: Sequence[Path]) -> None:
-    from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
+@contextmanager
+def _executor(
+    settings: RunSettings, workers: int | None, cluster: str | None, advance: Advance
+) -> Iterator[tuple[Executor, dict[str, Any]]]:
+    """What segments, and what the report says of the settings."""
+    if workers is None and cluster is None:
+        from monai_dis.pipeline.model import Model
+        from monai_dis.pipeline.run import in_this_process
 
-    volumes = any(path.is_dir() or image_suffix(path) in VOLUME_SUFFIXES for path in files)
-    only_studies = bool(dicom.format or dicom.uncertainty or dicom.selection)
-    volumes_too = bool(dicom.policies or dicom.limits)
-    if not studies and (only_studies or (volumes_too and not volumes)):
-        raise DicomError(
-            "--format, --uncertainty, --policy, --select and --limit are for DICOM studies, and there is none in the input."
-        )
+        with working("loading the bundle"):
+            model = Model.open(settings.bundle, settings.overrides)
+        yield in_this_process(model, settings.options, advance.stage), dict(model.settings)
+        return
+    from dataclasses import replace
 
+    from monai_dis.pipeline.on_dask import connected, local_cluster, on_workers, threads_each
 
-def _segment_slides(unit: StudySegmenter, slides: Sequence[Path], entries: list[Entry], before: list[Any]) -> None:
-    runner = unit.slides
-
-    def on_image(done: int, total: int, entry: Entry) -> None:
-        entries.append(entry)
-        out.print(_line(entry), highlight=False)
-
-    with slide_progress() as stage:
-        runner.on_image, runner.on_stage = on_image, stage
-        try:
-            runner.run(slides, before=list(before))
-        finally:
-            before[:] = runner.entries
-
-
-def _segment_studies(
-    unit: StudySegmenter,
-    studies: Sequence[Path],
-    on_image: Callable[[int, int, Entry], None],
-    before: Sequence[Any],
-) -> None:
-    unit.dicom.on_image = on_image
-    unit.dicom.run(studies, before=before)
-
-
-def dicom_settings(options: DicomOptions, shard: tuple[int, int] | None = None) -> DicomSettings:
-    """What the options of the command line mean.
-
-    Raises:
-        DicomError: when one is unknown.
-    """
-    from monai_dis.cli.dicom_checking import read_limits
-    from monai_dis.dicom.findings import read_policy
-    from monai_dis.dicom.segmenting import DicomSettings, ResultFormat
-
-    return DicomSettings(
-        format=ResultFormat(options.format or ResultFormat.SEG),
-        limits=read_limits(options.limits),
-        policies=read_policy(options.policies),
-        selection=options.selection,
-        uncertainty=options.uncertainty,
-        shard=shard,
-    )
+    settings = replace(settings, threads=None if cluster else threads_each(workers or 1))
+    opened: AbstractContextManager[Any] = connected(cluster) if cluster else local_cluster(workers or 1)
+    with working("starting the workers"):
+        client = opened.__enter__()
+    try:
+        yield on_workers(settings, client), {"mode": settings.overrides.get("mode", "dis")}
+    finally:
+        opened.__exit__(None, None, None)
 
 
 def device_override(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +109,7 @@ def device_override(overrides: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DisError: when the device is absent or unknown.
     """
-    from monai_dis.engines.device import pick_device
+    from monai_dis.pipeline.device import pick_device
 
     given = dict(overrides)
     device = given.pop("device", "auto")
@@ -195,25 +118,36 @@ def device_override(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _line(entry: Entry) -> str:
-    name = escape(entry.get("study") or Path(entry["input"]).name)
-    if "error" in entry:
-        codes = [each["code"] for each in entry.get("findings", ()) if each["policy"] == "reject"]
-        return f"[red]failed[/red] {name}{': ' + ', '.join(codes) if codes else ''}"
-    if entry.get("kept"):
-        return f"[dim]kept[/dim]   {name}: complete from an earlier run"
-    return (
-        f"[green]done[/green]   {name}: {entry['windows_refined']} of {entry['windows_total']} windows, "
-        f"{entry['fraction_of_full_pass']:.0%} of a full pass, {entry['seconds']['total']:.1f} s"
-    )
+def _lines(record: Record) -> Iterator[str]:
+    """What became of a study, and what it is to be known of its input."""
+    name = escape(plain(record.study))
+    if record.status in ("refused", "failed", "crashed"):
+        codes = ", ".join(each["code"] for each in record.findings if each["policy"] == "reject")
+        yield f"[red]{record.status}[/red] {name}: {codes or escape(plain(str(record.reason)))}"
+    elif record.status == "skipped":
+        yield f"[dim]skipped[/dim] {name}: {escape(plain(str(record.reason)))}"
+    elif record.kept:
+        yield f"[dim]kept[/dim]   {name}: complete from an earlier run"
+    else:
+        entry = record.entry
+        yield (
+            f"[green]done[/green]   {name}: {entry['windows_refined']} of {entry['windows_total']} windows, "
+            f"{entry['fraction_of_full_pass']:.0%} of a full pass, {entry['seconds']['total']:.1f} s"
+        )
+    for each in record.findings:
+        if each["policy"] == "warn":
+            yield f"       [yellow]warning[/yellow] {each['code']}: {escape(plain(each['message']))}"
 
 
-def _print_summary(entries: Sequence[Entry], folder: Path, name: str, *, page: bool) -> None:
-    failed = sum("error" in entry for entry in entries)
-    kept = sum(bool(entry.get("kept")) and "error" not in entry for entry in entries)
-    parts = [f"{len(entries) - failed - kept} done"]
-    parts += [f"{kept} kept"] if kept else []
-    parts += [f"{failed} failed"] if failed else []
-    where = escape(str(folder))
-    reports = f"{where}/report.html and report.json" if page else f"{where}/{name}"
-    out.print(f"{', '.join(parts)}; report in {reports}", highlight=False)
+def _print_summary(report: Report) -> None:
+    summary = report.summary()
+    counts = {
+        "done": summary["done"],
+        "kept": summary["kept"],
+        "failed": summary["failed"],
+        "skipped": summary.get("skipped", 0),
+    }
+    parts = [f"{count} {what}" for what, count in counts.items() if count or what == "done"]
+    folder = escape(plain(str(report.path.parent)))
+    where = f"{folder}/report.html and report.json" if report.shard is None else f"{folder}/{report.path.name}"
+    out.print(f"{', '.join(parts)}; report in {where}", highlight=False)

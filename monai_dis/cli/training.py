@@ -30,8 +30,8 @@ def run_train(bundle: str, data: Path, output: Path, overrides: Mapping[str, Any
     folder = find_bundle(bundle)
     _check_data(data)
     _log_progress()
-    from monai_dis.engines.device import pick_device
     from monai_dis.engines.train import train_bundle
+    from monai_dis.pipeline.device import pick_device
 
     train_bundle(folder, data_dir=data, output_dir=output, device=pick_device(device), overrides=dict(overrides))
     out.print(f"the trained bundle is in {output}", highlight=False)
@@ -50,8 +50,8 @@ def run_reproduce(dataset: str, data: Path, output: Path, *, quick: bool, effort
     """
     _check_data(data)
     _log_progress()
-    from monai_dis.engines.device import pick_device
     from monai_dis.engines.reproduce import reproduce
+    from monai_dis.pipeline.device import pick_device
 
     reproduce(dataset, data, output, quick=quick, effort=effort, device=pick_device(device))
     out.print(f"the figures are in {output}", highlight=False)

@@ -1,12 +1,28 @@
-"""Many studies: one unit of work that every engine runs, and what became of each.
+"""Names of version 0.1: what stood here is `monai_dis.pipeline` now. They work for one version, with a warning."""
 
-`StudySegmenter` loads a bundle once and segments a study at a time. The command line runs it in its own process or on the workers of
-Dask (`monai_dis.cohort.on_dask`); Ray and other engines map it over lists of studies.
-"""
+from __future__ import annotations
 
-from monai_dis.cohort.manifest import Manifest
-from monai_dis.cohort.record import StudyRecord
-from monai_dis.cohort.study import CohortStudy, find_cohort
-from monai_dis.cohort.unit import StudySegmenter, UnitSettings
+import warnings
+from importlib import import_module
+from typing import Any
 
-__all__ = ["CohortStudy", "Manifest", "StudyRecord", "StudySegmenter", "UnitSettings", "find_cohort"]
+_NOW = {
+    "CohortStudy": "Study",
+    "Manifest": "Ledger",
+    "StudyRecord": "Record",
+    "StudySegmenter": "StudySegmenter",
+    "UnitSettings": "RunSettings",
+    "find_cohort": "find_studies",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NOW:
+        now = _NOW[name]
+        warnings.warn(
+            f"monai_dis.cohort.{name} is monai_dis.pipeline.{now} now; change the import.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(import_module("monai_dis.pipeline.study" if now == "Study" else "monai_dis.pipeline"), now)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ __all__ = ["TEMPORARY_PREFIX", "atomic_path"]
 
 #: Names of unfinished files begin with this; a killed run may leave such a file, which can be deleted.
 TEMPORARY_PREFIX = ".part-"
+_KEPT = 32  # letters of the name
 
 
 @contextmanager
@@ -39,7 +40,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         '{}'
     """
     path = Path(path)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{path.name}")
+    # The end of the name alone: with its suffixes, and short enough where the name is as long as names may be.
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{path.name[-_KEPT:]}")
     try:
         yield temporary
         os.replace(temporary, path)  # noqa: PTH105 - the name says that it is atomic

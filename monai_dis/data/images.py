@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 from monai.config import KeysCollection
-from monai.data import ITKReader, MetaTensor, NibabelReader
+from monai.data import ITKReader, MetaTensor
 from monai.data.image_reader import ImageReader
 from monai.transforms import EnsureChannelFirst, MapTransform
 from monai.utils import OptionalImportError
@@ -25,7 +25,9 @@ from nibabel.filebasedimages import ImageFileError
 from PIL import Image, UnidentifiedImageError
 
 from monai_dis.data.image_files import IMAGE_SUFFIXES, PICTURE_SUFFIXES, image_suffix
+from monai_dis.data.nifti import NiftiReader
 from monai_dis.data.pictures import PictureReader
+from monai_dis.data.volume_headers import check_first_bytes
 from monai_dis.errors import ImageError
 
 __all__ = ["ReadImaged", "check_channels", "check_readable", "read_image", "read_with"]
@@ -60,13 +62,13 @@ def read_image(path: str | Path, *, expected_channels: int | None = None) -> Met
 
 
 def check_readable(path: str | Path) -> Path:
-    """See that there is a file which may be an image, at no cost: nothing is decoded.
+    """See that there is a file which may be an image, at no cost: its first bytes at most are read.
 
     Returns:
         the path, with ``~`` replaced.
 
     Raises:
-        ImageError: when the file is missing, a folder, empty, not permitted, or of a suffix that is not read.
+        ImageError: when the file is missing, a folder, empty, not permitted, or of a suffix that is not read, or not its own.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -79,6 +81,7 @@ def check_readable(path: str | Path) -> Path:
         raise ImageError(f"{path} may not be read; change its permissions.")
     if path.stat().st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes); get a new copy of it.")
+    check_first_bytes(path)
     return path
 
 
@@ -162,7 +165,7 @@ def _in_millimetres(meta: dict[str, Any]) -> dict[str, Any]:
 
 def _volume_reader(path: Path) -> ImageReader:
     if image_suffix(path) in (".nii", ".nii.gz"):
-        return NibabelReader(squeeze_non_spatial_dims=True)
+        return NiftiReader(squeeze_non_spatial_dims=True)
     try:
         return ITKReader()
     except OptionalImportError as error:

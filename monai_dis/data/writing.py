@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import zlib
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,10 +56,32 @@ def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str
     try:
         with atomic_path(path) as temporary:
             writer.write(str(temporary), **options)
+            if image_suffix(path) in (".nrrd", ".mha"):
+                _check_whole(temporary, values[0].nbytes)
     except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({os.strerror(error.errno or 0)}); choose another output folder."
-        ) from error
+        reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+        raise OutputError(f"{path} cannot be written ({reason}); make room or choose another output folder.") from error
+    except RuntimeError as error:  # ITK's, whose last line says why
+        reason = (str(error).strip().splitlines() or [""])[-1].removeprefix("Reason: ")
+        raise OutputError(f"{path} cannot be written ({reason}); make room or choose another output folder.") from error
+
+
+def _check_whole(path: Path, wanted: int) -> None:
+    """See that a file of ITK's holds all its voxels: on a full disk ITK reports nothing.
+
+    Raises:
+        OSError: when bytes are missing.
+    """
+    content = path.read_bytes()
+    mark = b"\n\n" if image_suffix(path) == ".nrrd" else b"ElementDataFile = LOCAL\n"
+    head, found, packed = content.partition(mark)
+    unpack = zlib.decompressobj(wbits=47)  # gzip or zlib
+    try:
+        size = len(unpack.decompress(packed)) if re.search(rb"gzip|CompressedData = True", head) else len(packed)
+    except zlib.error:
+        size = -1
+    if not found or size != wanted:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class WriteSegmentationd(MapTransform):

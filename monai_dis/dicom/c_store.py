@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.delivery import Delivery, describe_reason
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.instance import Instance, open_data_set
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.retry import Retry
 from monai_dis.dicom.structure import StructureError
 from monai_dis.errors import DicomError

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.instance import DIRECTORY_CLASS, Instance, is_dicom_file, read_instance
-from monai_dis.dicom.limits import Limits
 from monai_dis.errors import DicomError
 
 __all__ = ["Delivery", "collect_instances", "describe_reason"]

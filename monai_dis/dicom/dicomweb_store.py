@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.delivery import Delivery, describe_reason
 from monai_dis.dicom.dicomweb_server import NO_CONNECTION, Refused, Server, attempt, values_of
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.instance import Instance, open_data_set
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.retry import Retry
 from monai_dis.dicom.structure import StructureError
 

@@ -5,7 +5,6 @@ Coordinates are patient coordinates (LPS) in mm. Indices are (column, row, slice
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from monai_dis.dicom.frames import Frame
 __all__ = [
     "Stack",
     "affine_of",
-    "angle_degrees",
     "normal_of",
     "places_of",
     "positions_along",
@@ -54,13 +52,6 @@ def normal_of(frame: Frame) -> Vector:
     """Unit normal of a plane: row direction x column direction."""
     normal = np.cross(frame.row, frame.column)
     return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
-
-
-def angle_degrees(first: Sequence[float] | Vector, second: Sequence[float] | Vector) -> float:
-    """Angle between two vectors, 0 to 180."""
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    # The arc cosine alone is blind to small angles.
-    return math.degrees(math.atan2(float(np.linalg.norm(np.cross(a, b))), float(a @ b)))
 
 
 def positions_along(frames: Sequence[Frame], normal: Vector) -> Vector:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from monai_dis.checks.findings import Finding, finding
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.codecs import KNOWN, LOSSY, NATIVE, can_decode
 from monai_dis.dicom.extra import discreet, require
-from monai_dis.dicom.findings import Finding, finding
 from monai_dis.dicom.frames import frame_count
 from monai_dis.dicom.instance import Instance
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.photographs import is_coloured
 from monai_dis.dicom.values import AttributeProblem, integer, raw_value, text, texts
 

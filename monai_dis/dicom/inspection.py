@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_dis.checks.findings import Finding, Policy, apply_policy, finding, merged, verdict
+from monai_dis.checks.limits import Limits
+from monai_dis.checks.volume_files import FileVolume, inspect_volume_file
 from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
 from monai_dis.dicom.extra import discreet, require
-from monai_dis.dicom.findings import Finding, Policy, apply_policy, finding, merged, verdict
 from monai_dis.dicom.image_checks import is_image
 from monai_dis.dicom.instance import DIRECTORY_CLASS, Instance, read_instance
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.series import Series, check_series
 from monai_dis.dicom.sources import InputFiles, open_input
 from monai_dis.dicom.target import Target
 from monai_dis.dicom.values import text
-from monai_dis.dicom.volume_files import FileVolume, inspect_volume_file
 from monai_dis.dicom.volume_plan import VolumePlan
 from monai_dis.errors import DicomError
 
@@ -86,7 +86,7 @@ def inspect(
         inputs: folder, file, DICOMDIR, ZIP or tar archive, or several of them; or one NIfTI, NRRD or MetaImage file.
         target: what it is meant for.
         limits: on sizes.
-        policies: a site's changes, see `monai_dis.dicom.findings.read_policy`.
+        policies: a site's changes, see `monai_dis.checks.findings.read_policy`.
         selection: values that choose one of several volumes or series, such as ``{"EchoTime": "80"}``.
 
     Raises:

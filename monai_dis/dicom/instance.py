@@ -10,10 +10,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from monai_dis.checks.findings import Finding, finding
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.extra import discreet, require
-from monai_dis.dicom.findings import Finding, finding
 from monai_dis.dicom.header_tags import HEADER_TAGS
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.structure import Encoding, PixelElement, StructureError, scan_structure
 
 if TYPE_CHECKING:

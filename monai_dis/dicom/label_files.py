@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_dis.bundle.dicom_metadata import SegmentEntry
+from monai_dis.checks.angles import angle_degrees
 from monai_dis.data.atomic import atomic_path
-from monai_dis.dicom.geometry import Vector, angle_degrees
+from monai_dis.dicom.geometry import Vector
 from monai_dis.errors import OutputError
 from monai_dis.reports.palette import class_color
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from monai_dis.checks.findings import CODES, Finding
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.extra import discreet
-from monai_dis.dicom.findings import CODES, Finding
 from monai_dis.dicom.inspection import Inspection
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.photographs import read_photograph
 from monai_dis.dicom.pixels import read_volume
 from monai_dis.dicom.source_images import read_first_header

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from monai_dis.checks.findings import Finding, Policy, finding
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.extra import discreet, require
-from monai_dis.dicom.findings import Finding, Policy, finding
 from monai_dis.dicom.frames import Frame, frame_count
 from monai_dis.dicom.instance import Instance, open_data_set
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.structure import StructureError
 from monai_dis.dicom.values import AttributeProblem, integer, numbers, text
 from monai_dis.dicom.volume_plan import VolumePlan

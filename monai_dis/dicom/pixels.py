@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.codecs import NATIVE
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.frames import Frame
 from monai_dis.dicom.instance import Instance, open_data_set
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.structure import StructureError
 from monai_dis.dicom.values import integer, raw_value, text
 from monai_dis.dicom.volume_plan import VolumePlan

@@ -15,8 +15,8 @@ from monai.data.meta_tensor import MetaTensor
 from monai_dis.dicom.geometry import Vector
 from monai_dis.dicom.loaded_study import LoadedStudy
 from monai_dis.dicom.straighten import Straightening, bend_back, plan_straightening, straighten
-from monai_dis.engines.prediction import Prediction, Predictor
-from monai_dis.engines.window_outlines import Box
+from monai_dis.pipeline.predict import Prediction, Predictor
+from monai_dis.pipeline.window_outlines import Box
 
 __all__ = ["VOLUME_NAME", "VolumeAnswer", "as_image", "as_photograph", "predict_volume"]
 
@@ -44,18 +44,22 @@ class VolumeAnswer:
     uncertainty: npt.NDArray[np.float32] | None = field(default=None, repr=False)
 
 
-def predict_volume(loaded: LoadedStudy, predictor: Predictor, spatial_dims: int) -> VolumeAnswer:
+def predict_volume(
+    loaded: LoadedStudy, predictor: Predictor, spatial_dims: int, *, uncertainty: bool = False
+) -> VolumeAnswer:
     """Segment a volume.
 
     Args:
         loaded: the study.
-        predictor: with the bundle's transforms; says where it stays uncertain if its ``keep_uncertainty`` is set.
+        predictor: with the bundle's transforms.
         spatial_dims: of the network; 2 to take slice after slice.
+        uncertainty: whether to say where the answer stays uncertain.
 
     Raises:
         ImageError: when the volume does not fit the network.
     """
-    answer = _slices(loaded, predictor) if spatial_dims == 2 else _volume(loaded, predictor)
+    segment = _slices if spatial_dims == 2 else _volume
+    answer = segment(loaded, predictor, uncertainty)
     missing = list(loaded.plan.missing)
     for array in (answer.labels, answer.refined, answer.uncertainty):
         if array is not None and missing:
@@ -63,12 +67,12 @@ def predict_volume(loaded: LoadedStudy, predictor: Predictor, spatial_dims: int)
     return answer
 
 
-def _volume(loaded: LoadedStudy, predictor: Predictor) -> VolumeAnswer:
+def _volume(loaded: LoadedStudy, predictor: Predictor, uncertainty: bool) -> VolumeAnswer:
     values, affine, bent = loaded.values, loaded.plan.affine_lps, None
     if loaded.plan.sheared:
         bent = plan_straightening(affine, loaded.plan.shape)
         values, affine = straighten(values, bent), bent.affine_lps
-    prediction = predictor(VOLUME_NAME, as_image(values, affine))
+    prediction = predictor(VOLUME_NAME, as_image(values, affine), uncertainty=uncertainty)
 
     def back(array: npt.NDArray[Any], bent: Straightening | None = bent) -> npt.NDArray[Any]:
         return array if bent is None else bend_back(array, bent)
@@ -80,7 +84,7 @@ def _volume(loaded: LoadedStudy, predictor: Predictor) -> VolumeAnswer:
     return VolumeAnswer(labels, prediction, refined, back(_float(prediction)))
 
 
-def _slices(loaded: LoadedStudy, predictor: Predictor) -> VolumeAnswer:
+def _slices(loaded: LoadedStudy, predictor: Predictor, uncertainty: bool) -> VolumeAnswer:
     values, shown = loaded.values, loaded.plan.shape[2] // 2
     photograph, coloured = loaded.plan.photograph, predictor.expected.channels == _COLOURS
     if coloured and not photograph:
@@ -95,7 +99,7 @@ def _slices(loaded: LoadedStudy, predictor: Predictor) -> VolumeAnswer:
             image = as_image(values[:, :, index], plane)
         if coloured and not photograph:
             image = MetaTensor(image.as_tensor().expand(_COLOURS, -1, -1).clone(), affine=image.affine, meta=image.meta)
-        each = predictor(VOLUME_NAME, image)
+        each = predictor(VOLUME_NAME, image, uncertainty=uncertainty)
         labels.append(each.labels.numpy())
         if each.uncertainty is not None:
             refined.append(_inside(each.boxes, image.shape[1:]))

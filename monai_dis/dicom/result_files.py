@@ -1,4 +1,4 @@
-"""The files of one study's result: SEG and SR, or label files; its uncertainty; a picture; and last of all the record that it is whole."""
+"""The files of one study's result: SEG and SR, or label files; its uncertainty; a picture."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ from monai_dis.dicom.sr import make_sr, segment_volumes_ml
 from monai_dis.dicom.uids import ResultIdentity
 from monai_dis.dicom.uncertainty_seg import make_uncertainty_seg
 from monai_dis.dicom.writing import write_object
-from monai_dis.engines.prediction import Prediction
-from monai_dis.engines.segment import SMALLEST_PICTURE
 from monai_dis.errors import DicomError
+from monai_dis.pipeline.image_study import SMALLEST_PICTURE
+from monai_dis.pipeline.predict import Prediction
 
-__all__ = ["ResultFormat", "ResultWriter", "finished_result", "record_result"]
+__all__ = ["ResultFormat", "ResultWriter"]
 
 Entry = dict[str, Any]
-_FILES = ("output", "sr", "uncertainty", "labels", "overlay")
 
 
 class ResultFormat(str, Enum):
@@ -167,30 +166,6 @@ class ResultWriter:
                 }
             )
         return entries
-
-
-def record_result(entry: Entry, uid: str, folder: Path) -> None:
-    """Write what the report says of a result, after its other files: where this is, the result is whole."""
-    with atomic_path(_record(folder, uid)) as temporary:
-        temporary.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
-
-
-def finished_result(uid: str, folder: Path) -> Entry | None:
-    """What was recorded of a result, if all its files are there; of whichever run or process."""
-    try:
-        entry = json.loads(_record(folder, uid).read_text(encoding="utf-8"))
-        names = [Path(entry[key]).name for key in _FILES if entry.get(key)]
-    except (OSError, ValueError, TypeError):
-        return None
-    if not isinstance(entry, dict) or entry.get("sop_instance_uid") != uid:
-        return None
-    if not all((folder / name).is_file() for name in names):
-        return None
-    return entry
-
-
-def _record(folder: Path, uid: str) -> Path:
-    return folder / f"{uid}.result.json"
 
 
 def _touches_border(inside: npt.NDArray[np.bool_]) -> bool:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from monai_dis.dicom.findings import Finding, Policy, apply_policy, finding, merged, verdict
+from monai_dis.checks.findings import Finding, Policy, apply_policy, finding, merged, verdict
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.frames import Frame, frames_of, is_multiframe
 from monai_dis.dicom.image_checks import check_image, check_values_of_series, is_secondary_capture, stored_bytes
 from monai_dis.dicom.instance import Instance
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.photographs import is_coloured, plan_photograph
 from monai_dis.dicom.stack_checks import check_stack, one_stack, one_volume, selected
 from monai_dis.dicom.target import Target

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.frames import is_multiframe
 from monai_dis.dicom.instance import open_data_set
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.structure import StructureError
 from monai_dis.dicom.uids import derived_uid
 from monai_dis.dicom.values import number, text

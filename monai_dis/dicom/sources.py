@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from monai_dis.checks.findings import Finding, finding
+from monai_dis.checks.limits import Limits
 from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
 from monai_dis.dicom.extra import discreet
-from monai_dis.dicom.findings import Finding, finding
 from monai_dis.dicom.instance import DIRECTORY_CLASS, is_dicom_file, read_instance
-from monai_dis.dicom.limits import Limits
 from monai_dis.errors import DicomError
 
 __all__ = ["InputFiles", "is_archive", "is_dicom_input", "open_input"]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from monai_dis.dicom.findings import Finding, Policy, finding
+from monai_dis.checks.angles import angle_degrees
+from monai_dis.checks.findings import Finding, Policy, finding
 from monai_dis.dicom.frames import Frame
 from monai_dis.dicom.geometry import (
     Stack,
-    angle_degrees,
     normal_of,
     places_of,
     positions_along,

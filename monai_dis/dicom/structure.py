@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from monai_dis.dicom.limits import Limits
+from monai_dis.checks.limits import Limits
 
 __all__ = ["Encoding", "PixelElement", "StructureError", "scan_structure"]
 

@@ -8,20 +8,20 @@ shown anywhere: they often hold a person's name.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.instance import DIRECTORY_CLASS, is_dicom_file, read_instance
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.sources import is_archive
 from monai_dis.dicom.values import text
 
-__all__ = ["Study", "find_studies", "in_shard"]
+__all__ = ["StudyFiles", "find_studies"]
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyFiles:
     """What is segmented as one.
 
     Attributes:
@@ -44,7 +44,9 @@ class Study:
         return f"study {self.place}{f' ({self.uid})' if self.uid else ''}"
 
 
-def find_studies(given: Path, limits: Limits, *, leave_out: Path | None = None) -> list[Study]:
+def find_studies(
+    given: Path, limits: Limits, *, leave_out: Path | None = None, others: Collection[Path] = ()
+) -> list[StudyFiles]:
     """Find the studies of an input.
 
     A folder is one study unless its subfolders hold images of several, or archives. In a tree of several, a subfolder in which
@@ -54,13 +56,15 @@ def find_studies(given: Path, limits: Limits, *, leave_out: Path | None = None) 
         given: file, archive or folder.
         limits: on sizes and depth.
         leave_out: a folder that is not looked into, such as that of the results.
+        others: files that are no part of a DICOM study, such as volumes that are segmented by themselves.
 
     Returns:
         the studies in the order of their names.
     """
     if not given.is_dir():
-        return [Study(given, (given,))]
-    folders = dict(_walk(given, limits.depth, leave_out))
+        return [StudyFiles(given, (given,))]
+    walked = dict(_walk(given, limits.depth, leave_out))
+    folders = {folder: [file for file in files if file not in others] for folder, files in walked.items()}
     uids = {folder: _study_of(files, limits) for folder, files in folders.items()}
     media = any(path.name.upper() == "DICOMDIR" for path in folders.get(given, ()))
     groups: dict[str, list[Path]] = {}
@@ -74,21 +78,22 @@ def find_studies(given: Path, limits: Limits, *, leave_out: Path | None = None) 
                 if is_archive(file):
                     groups[f"file {file}"] = [file]
     if len(groups) < 2 and not any(key.startswith("file ") for key in groups):
-        return [Study(given, (given,))]
+        rest = tuple(sorted(file for files in folders.values() for file in files))
+        return [StudyFiles(given, rest if others else (given,))]
     if not media:
-        groups.update(_without_images(given, folders, groups))
+        elsewhere = {file.relative_to(given).parts[0] for file in others}
+        groups.update(
+            {
+                key: files
+                for key, files in _without_images(given, folders, groups).items()
+                if Path(key).name not in elsewhere
+            }
+        )
     ordered = sorted(groups.items(), key=lambda group: (min(group[1], default=Path(group[0])), group[0]))
     return [
-        Study(given, tuple(sorted(files)), "" if " " in key else key, place)
+        StudyFiles(given, tuple(sorted(files)), "" if " " in key else key, place)
         for place, (key, files) in enumerate(ordered, start=1)
     ]
-
-
-def in_shard(studies: Sequence[Study], shard: tuple[int, int] | None) -> list[Study]:
-    """The studies of one of several shares, ``(i, n)`` with i from 1; all of them without one."""
-    if shard is None:
-        return list(studies)
-    return list(studies[shard[0] - 1 :: shard[1]])
 
 
 def _walk(given: Path, depth: int, leave_out: Path | None) -> Iterator[tuple[Path, list[Path]]]:

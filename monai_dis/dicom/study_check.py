@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_dis.dicom.findings import Finding, Policy, merged, verdict
+from monai_dis.checks.findings import Finding, Policy, merged, verdict
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.inspection import Inspection, inspect_for
-from monai_dis.dicom.limits import Limits
-from monai_dis.dicom.studies import Study, find_studies
+from monai_dis.dicom.studies import StudyFiles, find_studies
 from monai_dis.dicom.target import Target
 
 __all__ = ["StudyCheck", "check_studies", "report_of"]
@@ -26,7 +26,7 @@ class StudyCheck:
         bundles: for the target of each bundle, by its name; None for a bundle that is not for DICOM.
     """
 
-    study: Study
+    study: StudyFiles
     found: Inspection
     bundles: Mapping[str, Inspection | None] = field(default_factory=dict)
 

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from monai_dis.engines.calibration import calibrate
     from monai_dis.engines.checkpoint import ResumingCheckpoint
     from monai_dis.engines.click_step import ClickStep
-    from monai_dis.engines.device import pick_device
     from monai_dis.engines.evaluate import Evaluation
     from monai_dis.engines.gain_curves import fit_gain_curves, read_gain_curve
     from monai_dis.engines.lesion_evaluation import LesionEvaluation
     from monai_dis.engines.recipe import assemble, run_stages
-    from monai_dis.engines.segment import Segmenter
     from monai_dis.engines.stacking import fit_stack
     from monai_dis.engines.stage_files import export_weights
     from monai_dis.engines.stage_maps import with_maps, write_coarse, write_gain, write_refined
     from monai_dis.engines.temperature import calibrate_temperature
     from monai_dis.engines.training_step import TrainingStep
+    from monai_dis.pipeline import Segmenter
+    from monai_dis.pipeline.device import pick_device
 
 __all__ = [
     "ClickStep",
@@ -51,7 +51,7 @@ _HOMES = {
     "Evaluation": "evaluate",
     "LesionEvaluation": "lesion_evaluation",
     "ResumingCheckpoint": "checkpoint",
-    "Segmenter": "segment",
+    "Segmenter": "monai_dis.pipeline.segmenter",
     "TrainingStep": "training_step",
     "assemble": "recipe",
     "calibrate": "calibration",
@@ -59,7 +59,7 @@ _HOMES = {
     "export_weights": "stage_files",
     "fit_gain_curves": "gain_curves",
     "fit_stack": "stacking",
-    "pick_device": "device",
+    "pick_device": "monai_dis.pipeline.device",
     "read_gain_curve": "gain_curves",
     "run_stages": "recipe",
     "with_maps": "stage_maps",
@@ -71,5 +71,6 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"monai_dis.engines.{_HOMES[name]}"), name)
+        home = _HOMES[name]
+        return getattr(import_module(home if "." in home else f"monai_dis.engines.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_dis.data.atomic import atomic_path
-from monai_dis.engines.prediction import Prediction
+from monai_dis.pipeline.predict import Prediction
 
 __all__ = ["CasePictures"]
 

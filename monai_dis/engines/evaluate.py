@@ -15,11 +15,8 @@ from torch import nn
 
 from monai_dis.bundle.weights import weights_digest
 from monai_dis.data import LoadLabeld, read_dataset
+from monai_dis.data.output_folder import prepare_folder
 from monai_dis.engines.case_pictures import CasePictures
-from monai_dis.engines.device import pick_device
-from monai_dis.engines.modes import make_runner, run_budget
-from monai_dis.engines.output_folder import prepare_folder
-from monai_dis.engines.prediction import Prediction, Predictor
 from monai_dis.engines.rows import Row, errors_into, raise_failures, summarise
 from monai_dis.engines.score_arms import score_arms, share_of_oracle
 from monai_dis.engines.tables import write_csv, write_json
@@ -27,6 +24,9 @@ from monai_dis.errors import DataError, ImageError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.inferers.grid import spacing_mm_of
 from monai_dis.metrics import compare_paired, overlapping_metrics, segmentation_metrics
+from monai_dis.pipeline.device import pick_device
+from monai_dis.pipeline.modes import make_runner, run_budget
+from monai_dis.pipeline.predict import Prediction, Predictor
 
 __all__ = ["Evaluation"]
 

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from monai_dis.data import LoadLabeld
-from monai_dis.engines.output_folder import prepare_folder
-from monai_dis.engines.prediction import Predictor
+from monai_dis.data.output_folder import prepare_folder
 from monai_dis.engines.rows import Row, errors_into, raise_failures, summarise
 from monai_dis.engines.tables import write_csv, write_json
 from monai_dis.errors import DataError, OutputError
 from monai_dis.metrics import FreeResponse, LesionScores, PooledDice, PrecisionRecall, mean_metrics
+from monai_dis.pipeline.predict import Predictor
 
 __all__ = ["FALSE_POSITIVES", "LesionEvaluation", "Way", "way_of"]
 

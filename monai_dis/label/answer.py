@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from monai_dis.data.image_files import PICTURE_SUFFIXES, image_suffix
-from monai_dis.engines.prediction import Prediction
+from monai_dis.pipeline.predict import Prediction
 
 __all__ = ["centroids", "describe", "voxel_volume_mm"]
 

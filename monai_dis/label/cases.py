@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_dis.engines.prediction import Prepared
 from monai_dis.inferers.clicks import Click
 from monai_dis.inferers.mosaic import Mosaic
+from monai_dis.pipeline.predict import Prepared
 
 __all__ = ["Case", "CaseStore", "Standing", "file_stamp"]
 

@@ -14,10 +14,10 @@ from monai.data.meta_tensor import MetaTensor
 from PIL import Image
 
 from monai_dis.bundle.dicom_metadata import DicomEntry, SegmentEntry
+from monai_dis.checks.limits import Limits
 from monai_dis.data.atomic import atomic_path
 from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.label_files import write_nifti
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.loaded_study import LoadedStudy, load_study, volume_of
 from monai_dis.dicom.predicting import as_image, as_photograph
 from monai_dis.dicom.seg import make_seg

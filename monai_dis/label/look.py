@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from monai.data.utils import to_affine_nd
 
-from monai_dis.engines.prediction import Prediction
-from monai_dis.engines.window_outlines import Box
+from monai_dis.pipeline.predict import Prediction
+from monai_dis.pipeline.window_outlines import Box
 
 __all__ = ["Place", "look_classes", "look_map", "ranked_places", "windows_mask"]
 

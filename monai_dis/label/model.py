@@ -16,9 +16,6 @@ from monai.transforms.spatial.array import SpatialResample
 from torch import Tensor
 
 from monai_dis.bundle.weights import load_weights, weights_digest
-from monai_dis.engines.modes import make_runner, run_budget
-from monai_dis.engines.network_input import NetworkInput
-from monai_dis.engines.prediction import Prediction, Predictor, Prepared, Stopwatch
 from monai_dis.errors import ImageError
 from monai_dis.inferers.clicks import Click, mosaic_of_labels, with_click
 from monai_dis.inferers.mosaic import Mosaic
@@ -28,6 +25,9 @@ from monai_dis.label.label_files import read_label
 from monai_dis.label.look import look_classes, look_map, ranked_places, windows_mask
 from monai_dis.label.parts import ModelParts, open_parts
 from monai_dis.label.request import InferRequest, Point
+from monai_dis.pipeline.modes import make_runner, run_budget
+from monai_dis.pipeline.network_input import NetworkInput
+from monai_dis.pipeline.predict import Prediction, Predictor, Prepared, Stopwatch
 
 __all__ = ["Answer", "LabelModel"]
 
@@ -133,8 +133,7 @@ class LabelModel:
                 standing = self._from_label(given, prepared)
             if request.points:
                 standing = self._clicked(case, standing, request, watch, keep=given is None)
-            predictor.keep_uncertainty = look
-            prediction = self._finish(predictor, prepared, standing, watch)
+            prediction = self._finish(predictor, prepared, standing, watch, uncertainty=look)
             if given is not None:
                 prediction = _kept_elsewhere(prediction, standing, prepared, given)
         about = describe(prediction, self.classes, str(path))
@@ -250,17 +249,20 @@ class LabelModel:
         position = np.clip(there, -0.5, last)
         return Click(tuple(round(float(p), 3) for p in position), point.label)
 
-    def _finish(self, predictor: Predictor, prepared: Prepared, standing: Standing, watch: Stopwatch) -> Prediction:
+    def _finish(
+        self, predictor: Predictor, prepared: Prepared, standing: Standing, watch: Stopwatch, *, uncertainty: bool
+    ) -> Prediction:
         known, clicked = standing.statistics, _inside(standing, tuple(prepared.image.shape[1:]))
         refined = int(known.get("windows_refined", len(known["windows"]))) + len(clicked)
         with watch.stage("merge"):
             logits = standing.mosaic.compose()
-            if self.parts.inferer.settings.output == "labels" and not predictor.keep_uncertainty:
+            if self.parts.inferer.settings.output == "labels" and not uncertainty:
                 answer = standing.mosaic.labels()
             else:
                 answer = logits
         statistics = {**known, "windows": [*known["windows"], *clicked], "windows_refined": refined}
-        return predictor.finish(prepared, answer.to(torch.float32) if answer is logits else answer, statistics, watch)
+        answer = answer.to(torch.float32) if answer is logits else answer
+        return predictor.finish(prepared, answer, statistics, watch, uncertainty=uncertainty)
 
 
 def _device_of(name: str) -> torch.device:
@@ -291,7 +293,7 @@ def _inside(standing: Standing, size: Sequence[int]) -> list[dict[str, Any]]:
 
 def _kept_elsewhere(prediction: Prediction, standing: Standing, prepared: Prepared, given: MetaTensor) -> Prediction:
     """The given labels outside the windows of the clicks: there they stay as they were, voxel by voxel."""
-    from monai_dis.engines.window_outlines import boxes_of
+    from monai_dis.pipeline.window_outlines import boxes_of
 
     labels = torch.as_tensor(given).round()
     if prediction.labels.shape[0] > 1:

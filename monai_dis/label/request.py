@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai_dis.engines.modes import MODES
 from monai_dis.errors import DisError
+from monai_dis.pipeline.modes import MODES
 
 __all__ = [
     "BUDGETS",
@@ -64,7 +64,7 @@ class InferRequest:
     """A request for a segmentation.
 
     Attributes:
-        mode: one of `monai_dis.engines.modes.MODES`.
+        mode: one of `monai_dis.pipeline.modes.MODES`.
         budget: share of a full pass, ``"auto"``, or None for the bundle's own.
         extension: of the answer's file; empty for that of the image.
         dtype: of the answer's voxels, ``"uint8"`` or ``"uint16"``; None for the smallest that holds the classes.

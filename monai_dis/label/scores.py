@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from monai_dis.data.atomic import atomic_path
-from monai_dis.engines.modes import make_runner
-from monai_dis.engines.prediction import Predictor, Stopwatch
 from monai_dis.errors import DisError
 from monai_dis.inferers import Budget
 from monai_dis.inferers.gain import Scorer
 from monai_dis.inferers.stages import stages_of
 from monai_dis.label.cases import file_stamp
 from monai_dis.label.parts import ModelParts
+from monai_dis.pipeline.modes import make_runner
+from monai_dis.pipeline.predict import Predictor, Stopwatch
 
 __all__ = ["ScoreBook", "expected_gain", "next_image", "score_images"]
 

@@ -21,8 +21,6 @@ from monai.losses.dice import DiceCELoss
 from monai.transforms.spatial.array import SpatialResample
 from torch import Tensor, nn
 
-from monai_dis.engines.modes import make_runner
-from monai_dis.engines.prediction import Predictor, Stopwatch
 from monai_dis.errors import DataError
 from monai_dis.inferers.call import NetworkCall
 from monai_dis.inferers.coarse import coarse_pass
@@ -33,6 +31,8 @@ from monai_dis.inferers.stages import Stages, stages_of
 from monai_dis.label.label_files import read_label
 from monai_dis.label.parts import ModelParts
 from monai_dis.label.published import Shelf
+from monai_dis.pipeline.modes import make_runner
+from monai_dis.pipeline.predict import Predictor, Stopwatch
 
 __all__ = ["Epoch", "HeldCases", "LabelledCase", "Outcome", "Schedule", "split_cases", "train", "validation_dice"]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -29,7 +31,8 @@ section { margin: 2rem 0; display: grid; grid-template-columns: minmax(0, 3fr) m
 img { max-width: 100%; height: auto; }
 section img { width: 100%; border-radius: 6px; }
 h2 { margin: 0 0 .5rem; font-size: 1.05rem; overflow-wrap: anywhere; }
-.error { color: #c22; }
+.error, .reject { color: #c22; }
+.warn { color: #a60; }
 @media (max-width: 48rem) { section { grid-template-columns: 1fr; } }
 """
 
@@ -54,7 +57,8 @@ def write_page(report: Mapping[str, Any], folder: Path, title: str = "Segmentati
         parts.append(_section(entry, folder, embed=number < _PICTURES))
     parts.append("</body></html>\n")
     with atomic_path(folder / PAGE_NAME) as temporary:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
+        # a name may hold bytes that are no text
+        temporary.write_bytes("\n".join(parts).encode("utf-8", errors="replace"))
     return folder / PAGE_NAME
 
 
@@ -70,7 +74,8 @@ def page_head(title: str) -> str:
 def _summary_rows(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     kept = f", {summary['kept']} kept from an earlier run" if summary["kept"] else ""
     failed = f", {summary['failed']} failed" if summary["failed"] else ""
-    rows = [("images", f"{summary['done']} done{kept}{failed}"), ("mode", str(settings.get("mode", "")))]
+    skipped = f", {summary['skipped']} skipped" if summary.get("skipped") else ""
+    rows = [("images", f"{summary['done']} done{kept}{failed}{skipped}"), ("mode", str(settings.get("mode", "")))]
     if summary["windows_total"]:
         rows.append(("windows", f"{summary['windows_refined']} of {summary['windows_total']} refined"))
     if summary["mean_fraction_of_full_pass"] is not None:
@@ -84,11 +89,22 @@ def _summary_rows(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> li
 
 
 def _section(entry: Mapping[str, Any], folder: Path, *, embed: bool) -> str:
-    name = html.escape(Path(entry["input"]).name)
-    if "error" in entry:
-        return f"<section><div><h2>{name}</h2><p class='error'>{html.escape(entry['error'])}</p></div></section>"
+    name = html.escape(str(entry.get("study") or Path(entry["input"]).name))
+    reason = entry.get("error") or entry.get("skipped")
+    found = "".join(
+        f"<p class='{each['policy']}'>{html.escape(each['code'])}: {html.escape(each['message'])}</p>"
+        for each in entry.get("findings", ())
+        if each["policy"] in ("warn", "reject")
+    )
+    if reason:
+        return f"<section><div><h2>{name}</h2><p class='error'>{html.escape(reason)}</p>{found}</div></section>"
+    files = {
+        "segmentation": entry.get("output"),
+        "report (SR)": entry.get("sr"),
+        "uncertainty": entry.get("uncertainty"),
+    }
     rows = [
-        ("segmentation", _link(entry["output"])),
+        *((what, _link(path)) for what, path in files.items() if path),
         *((f"mask of {label}", _link(mask)) for label, mask in entry.get("masks", {}).items()),
         ("windows", f"{entry['windows_refined']} of {entry['windows_total']}"),
         ("operations", f"{entry['operations'] / 1e9:.2f} billion multiply-accumulates"),
@@ -96,16 +112,24 @@ def _section(entry: Mapping[str, Any], folder: Path, *, embed: bool) -> str:
         ("share of a sliding window", f"{entry['fraction_of_sliding_window']:.1%}"),
         *((f"{stage} (s)", f"{seconds:.3f}") for stage, seconds in entry["seconds"].items()),
     ]
+    return f"<section><div>{_overlay(entry, folder, embed)}</div><div><h2>{name}</h2>{found}{_table(rows, escape=False)}</div></section>"
+
+
+def _overlay(entry: Mapping[str, Any], folder: Path, embed: bool) -> str:
+    if not entry.get("overlay"):
+        return "<p>no picture is made of this image</p>"
     overlay = folder / Path(entry["overlay"]).name
-    picture = (
-        f"<a href='{html.escape(overlay.name)}'>{embedded_picture(overlay) if embed else html.escape(overlay.name)}</a>"
-    )
-    return f"<section><div>{picture}</div><div><h2>{name}</h2>{_table(rows, escape=False)}</div></section>"
+    return f"<a href='{_address(overlay.name)}'>{embedded_picture(overlay) if embed else html.escape(overlay.name)}</a>"
 
 
 def _link(path: str) -> str:
-    name = html.escape(Path(path).name)
-    return f"<a href='{name}'>{name}</a>"
+    name = Path(path).name
+    return f"<a href='{_address(name)}'>{html.escape(name)}</a>"
+
+
+def _address(name: str) -> str:
+    """A file beside the page as a link: a name may hold what means something in an address."""
+    return quote(os.fsencode(name))
 
 
 def embedded_picture(path: Path, side: int = _THUMBNAIL) -> str:

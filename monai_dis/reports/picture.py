@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 
 
 class WindowBox(Protocol):
-    """A window in voxel coordinates of the file, as `monai_dis.engines.window_outlines.Box`."""
+    """A window in voxel coordinates of the file, as `monai_dis.pipeline.window_outlines.Box`."""
 
     @property
     def level(self) -> int:

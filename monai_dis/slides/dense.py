@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_dis.engines.device import return_free_memory
 from monai_dis.inferers.grid import spatial
 from monai_dis.inferers.merge import Placed, average_windows
 from monai_dis.inferers.windows import WindowGrid
+from monai_dis.pipeline.device import return_free_memory
 from monai_dis.slides.regions import Region
 from monai_dis.slides.store import TileFiles
 

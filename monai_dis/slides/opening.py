@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
-from monai_dis.data.image_files import list_images
 from monai_dis.errors import ImageError
 from monai_dis.slides.pyramid import Pyramid
 
-__all__ = ["SLIDE_PIXELS", "is_slide", "open_slide", "slide_stem", "slides_and_others"]
+__all__ = ["SLIDE_PIXELS", "is_slide", "open_slide", "slide_stem"]
 
 #: A tiled or pyramidal TIFF of more pixels than this is read from disk piece by piece; a smaller one is read whole.
 SLIDE_PIXELS = 1 << 26  # 8,192 x 8,192
@@ -38,25 +36,6 @@ def is_slide(path: str | Path) -> bool:
             return large and (page.is_tiled or len(file.series[0].levels) > 1)
     except Exception:  # whoever reads it says what is wrong
         return False
-
-
-def slides_and_others(inputs: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
-    """Slides and other inputs, in order; a folder with slides in it is replaced by its slides and its images.
-
-    Args:
-        inputs: files, and folders of images.
-    """
-    slides: list[Path] = []
-    others: list[Path] = []
-    for path in map(Path, inputs):
-        if is_slide(path):
-            slides.append(path)
-            continue
-        inside = sorted(each for each in path.iterdir() if not each.name.startswith(".")) if path.is_dir() else []
-        found = [each for each in inside if is_slide(each)]
-        slides += found
-        others += [each for each in list_images(path) if each not in found] if found else [path]
-    return slides, others
 
 
 def open_slide(path: str | Path) -> Pyramid:

@@ -28,7 +28,7 @@ def test_the_program_segments_and_says_little(tiny_bundle: Path, photo: Path, tm
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].startswith("Error: 1 of 2 images")
     assert len(done.stderr.splitlines()) == 2
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["done", "failed"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["done", "refused", "1"]
 
 
 @pytest.mark.slow

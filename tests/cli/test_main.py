@@ -101,6 +101,7 @@ def test_segment_writes_segmentation_overlay_and_report(
     assert sorted(path.name for path in out.iterdir()) == [
         "disc_overlay.png",
         "disc_seg.png",
+        "manifest.jsonl",
         "report.html",
         "report.json",
     ]

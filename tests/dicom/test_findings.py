@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from monai_dis.dicom.findings import Finding, Policy, apply_policy, finding, merged, read_policy, verdict
+from monai_dis.checks.findings import Finding, Policy, apply_policy, finding, merged, read_policy, verdict
 from monai_dis.errors import DicomError
 
 

@@ -10,9 +10,9 @@ import pytest
 from dicom_phantom import Grid, phantom, tilted_grid
 from dicom_study import ENTRY, identity_of, save_shuffled, small_series
 
-from monai_dis.dicom.findings import Policy, read_policy
+from monai_dis.checks.findings import Policy, read_policy
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.inspection import inspect
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.pixels import read_volume
 from monai_dis.dicom.seg import make_seg
 from monai_dis.dicom.source_images import read_first_header

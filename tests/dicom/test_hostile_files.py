@@ -25,10 +25,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from monai_dis.dicom.findings import Policy
+from monai_dis.checks.findings import Policy
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.instance import read_instance
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.pixels import read_volume
 from monai_dis.dicom.sources import is_dicom_input
 from monai_dis.dicom.target import Target

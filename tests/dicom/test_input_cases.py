@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from dicom_case import CASES, PHI_CANARIES, Case, CaseWriter
 
+from monai_dis.checks.findings import CODES, Policy
 from monai_dis.dicom.codecs import can_decode
-from monai_dis.dicom.findings import CODES, Policy
 from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.pixels import read_volume
 from monai_dis.dicom.target import Target

@@ -13,7 +13,7 @@ from dicom_cases_files import charset_iso2022, charset_undeclared, charset_utf8,
 from dicom_cases_values import frame_of_reference_missing
 from dicom_study import ENTRY, identity_of, open_plan
 
-from monai_dis.dicom.limits import Limits
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.seg import make_seg
 from monai_dis.dicom.source_images import read_first_header
 from monai_dis.dicom.sr import make_sr

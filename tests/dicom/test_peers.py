@@ -19,10 +19,10 @@ from dicom_phantom import Grid
 from dicom_study import save_shuffled
 from pydicom.uid import RLELossless
 
+from monai_dis.checks.limits import Limits
 from monai_dis.dicom.delivery import collect_instances
 from monai_dis.dicom.dicomweb_fetch import Query, fetch_instances
 from monai_dis.dicom.dicomweb_server import Server
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.retry import Retry
 from monai_dis.errors import DicomError
 

@@ -29,7 +29,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 from small_bundle import disc
 
-from monai_dis.dicom.findings import Policy
+from monai_dis.checks.findings import Policy
 from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.photographs import read_photograph
 from monai_dis.dicom.target import Target

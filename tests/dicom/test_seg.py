@@ -22,8 +22,8 @@ from dicom_study import ENTRY, identity_of, open_plan, save_shuffled, small_seri
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monai_dis.checks.limits import Limits
 from monai_dis.data.writing import write_segmentation
-from monai_dis.dicom.limits import Limits
 from monai_dis.dicom.pixels import read_volume
 from monai_dis.dicom.predicting import as_image
 from monai_dis.dicom.presentation import RESEARCH_USE, Presentation

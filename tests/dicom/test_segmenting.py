@@ -48,7 +48,14 @@ def test_a_folder_becomes_seg_and_sr_on_its_own_planes(volume_bundle: Path, tmp_
     entry = entry_of(tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     uid = entry["sop_instance_uid"]
-    assert names == [f"{uid}.result.json", f"{uid}.seg.dcm", f"{uid}.sr.dcm", f"{uid}_overlay.png", "report.json"]
+    assert names == [
+        f"{uid}.seg.dcm",
+        f"{uid}.sr.dcm",
+        f"{uid}_overlay.png",
+        "manifest.jsonl",
+        "report.html",
+        "report.json",
+    ]
     expected = np.digitize(phantom(Grid()), [64, 192])
     found = classes(pydicom.dcmread(entry["output"]))
     assert np.array_equal(found[0], expected == 1)

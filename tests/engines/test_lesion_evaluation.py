@@ -25,10 +25,10 @@ from PIL import Image
 from monai_dis.data import ReadImaged
 from monai_dis.engines import LesionEvaluation
 from monai_dis.engines.lesion_evaluation import way_of
-from monai_dis.engines.modes import make_runner
-from monai_dis.engines.prediction import Predictor
 from monai_dis.errors import DataError, ImageError
 from monai_dis.inferers import Budget, IterativeInferer
+from monai_dis.pipeline.modes import make_runner
+from monai_dis.pipeline.predict import Predictor
 
 ROWS, COLUMNS = 2, 16
 RED = {"first": [0, 1, 2, 3], "second": [8]}

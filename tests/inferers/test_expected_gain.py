@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_dis.engines.modes import run_budget
 from monai_dis.errors import BudgetError, LevelError
 from monai_dis.inferers import Budget, ExpectedGain, IterativeInferer, Level
+from monai_dis.pipeline.modes import run_budget
 
 CURVE = ExpectedGain(scores=(0.1, 0.2, 0.4, 0.8), gains=(-0.01, 0.0, 0.1, 0.1))
 

@@ -92,7 +92,7 @@ def test_where_to_look(model: LabelModel, photo: Path) -> None:
 def test_places_are_ranked_by_hand() -> None:
     from monai.data import MetaTensor
 
-    from monai_dis.engines.prediction import Prediction, Stopwatch
+    from monai_dis.pipeline.predict import Prediction, Stopwatch
 
     doubt = torch.zeros(40, 40)
     doubt[5:8, 5:8] = 1.0  # nine pixels in doubt

@@ -57,7 +57,7 @@ postprocessing:
   - {_target_: Activationsd, keys: pred, sigmoid: true}
   - {_target_: AsDiscreted, keys: pred, threshold: 0.5}
 evaluator:
-  _target_: monai_dis.engines.Segmenter
+  _target_: monai_dis.pipeline.Segmenter
   network: '@network'
   inferer: '@inferer'
   preprocessing: '@preprocessing'
@@ -74,6 +74,7 @@ evaluator:
   runtime_cache: '@runtime_cache'
   device: '@device'
   label_names: '@label_names'
+  bundle_root: '@bundle_root'
 run:
 - $@evaluator.run()
 """
@@ -81,11 +82,12 @@ run:
 _EVALUATE_CHANGES = {
     "image_files: []": "data_dir: data\ndataset_name: folder\nsplit: all\nbudgets: null\nscores: null",
     "overwrite: false\n": "",
-    "engines.Segmenter": "engines.Evaluation",
+    "pipeline.Segmenter": "engines.Evaluation",
     "  image_files: '@image_files'\n": "  data: '@data_dir'\n  dataset_name: '@dataset_name'\n  split: '@split'\n"
     "  budgets: '@budgets'\n  scores: '@scores'\n",
     "  overwrite: '@overwrite'\n": "",
     "  runtime: '@runtime'\n  runtime_cache: '@runtime_cache'\n": "",
+    "  bundle_root: '@bundle_root'\n": "",
 }
 
 

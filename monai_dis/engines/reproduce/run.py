@@ -12,8 +12,7 @@ import torch
 
 from monai_dis.data import read_dataset
 from monai_dis.data.atomic import atomic_path
-from monai_dis.engines.device import pick_device
-from monai_dis.engines.output_folder import prepare_folder
+from monai_dis.data.output_folder import prepare_folder
 from monai_dis.engines.recipe import run_stages
 from monai_dis.engines.reproduce.cases import choose_picture, read_cases
 from monai_dis.engines.reproduce.evaluation import evaluate
@@ -23,6 +22,7 @@ from monai_dis.engines.reproduce.parts import CONFIGS, image_preparation, load_n
 from monai_dis.engines.reproduce.picture import draw_stages, follow_stages
 from monai_dis.engines.reproduce.results import Results, summarise
 from monai_dis.errors import DataError, OutputError
+from monai_dis.pipeline.device import pick_device
 
 __all__ = ["reproduce", "run_experiment"]
 

@@ -1,0 +1,148 @@
+"""A bundle in use: its network, transforms and classes, of a bundle of ours or of MONAI's model zoo; opened once and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms.compose import Compose
+from torch import nn
+
+from monai_dis.bundle import BundleMetadata, find_bundle, load_bundle
+from monai_dis.bundle.foreign import foreign_parts, is_foreign
+from monai_dis.bundle.weights import weights_digest
+from monai_dis.errors import BundleError
+from monai_dis.inferers import IterativeInferer
+from monai_dis.pipeline.device import pick_device
+from monai_dis.pipeline.modes import Runner, describe_transform, make_runner, run_budget
+from monai_dis.pipeline.predict import Predictor
+from monai_dis.runtimes import with_runtime
+
+__all__ = ["Model"]
+
+# What a run is told from outside; a bundle of ours has an entry for each in its config.
+_MODEL_OPTIONS = ("mode", "windows", "coverage", "operations", "overlap", "device", "runtime", "runtime_cache")
+_RUN_OPTIONS = ("image_files", "output_dir", "overwrite")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What answers images.
+
+    Attributes:
+        network: with its weights, on its device, computed by its runtime.
+        predictor: reads, prepares and answers one image.
+        mode: ``"dis"``, ``"sliding-window"`` (the refine network everywhere) or ``"coarse"`` (no window at all).
+        classes: names of the classes by index, for legends.
+        settings: what results depend on besides the images, in plain JSON types.
+        metadata: of the bundle; None for parts that were put together without one.
+        overwrite: whether results that are complete are made again.
+    """
+
+    network: nn.Module = field(repr=False)
+    predictor: Predictor = field(repr=False)
+    mode: str
+    classes: Mapping[int, str]
+    settings: Mapping[str, Any] = field(repr=False)
+    metadata: BundleMetadata | None = field(default=None, repr=False)
+    overwrite: bool = False
+
+    @property
+    def runner(self) -> Runner:
+        """How the network is run on a prepared image."""
+        return self.predictor.runner
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.predictor.device
+
+    @classmethod
+    def open(cls, bundle: str | Path, overrides: Mapping[str, Any] | None = None) -> Model:
+        """Open a bundle and load its weights.
+
+        A bundle's config is code: open only bundles that you trust.
+
+        Args:
+            bundle: name or folder, of a bundle of ours or of a segmentation bundle of MONAI's model zoo.
+            overrides: entries of its ``inference`` config to replace, mode, budget, device and runtime among them.
+
+        Raises:
+            BundleError: when the bundle or its weights are missing or cannot be used.
+            DisError: when an override cannot be used.
+        """
+        folder, given = find_bundle(bundle), dict(overrides or {})
+        if not is_foreign(load_bundle(folder, "inference")):
+            ours = load_bundle(folder, "inference", given)
+            made = getattr(ours.part("evaluator"), "model", None)
+            if not isinstance(made, cls):
+                raise BundleError(f"the evaluator in {ours.config_file} is no monai_dis.pipeline.Segmenter; use one.")
+            return replace(made, metadata=ours.metadata)
+        options = {key: given.pop(key) for key in (*_MODEL_OPTIONS, *_RUN_OPTIONS) if key in given}
+        theirs = load_bundle(folder, "inference", given)
+        parts = foreign_parts(theirs)
+        if options.get("mode") == "sliding-window" and options.get("overlap") is None:
+            options["overlap"] = parts.overlap  # the mode is the bundle's own sliding window
+        classes = theirs.metadata.classes
+        # The background has no place in the legend, unless it is all there is.
+        names: dict[int | str, str] = {i: name for i, name in classes.items() if i > 0 or len(classes) == 1}
+        return cls.of_parts(
+            parts.network,
+            parts.inferer,
+            parts.preprocessing,
+            parts.postprocessing,
+            classes=names,
+            overwrite=bool(options.get("overwrite", False)),
+            metadata=theirs.metadata,
+            **{key: value for key, value in options.items() if key in _MODEL_OPTIONS},
+        )
+
+    @classmethod
+    def of_parts(
+        cls,
+        network: nn.Module,
+        inferer: IterativeInferer,
+        preprocessing: Compose,
+        postprocessing: Compose,
+        *,
+        mode: str = "dis",
+        windows: int | None = None,
+        coverage: float | None = None,
+        operations: float | str | None = None,
+        overlap: float | None = None,
+        device: str | torch.device = "auto",
+        classes: Mapping[int | str, str] | None = None,
+        runtime: str = "torch",
+        runtime_cache: str | Path | None = None,
+        image_key: str = "image",
+        pred_key: str = "pred",
+        overwrite: bool = False,
+        metadata: BundleMetadata | None = None,
+    ) -> Model:
+        """Put a model together, as a bundle's config does; see `monai_dis.pipeline.Segmenter` for the arguments.
+
+        Raises:
+            DisError: one of its subclasses, when an argument cannot be used.
+        """
+        place = pick_device(device)
+        network = network.to(place).eval()
+        computed = with_runtime(network, runtime, cache_dir=runtime_cache)
+        budget = run_budget(inferer, mode, windows=windows, coverage=coverage, operations=operations)
+        runner = make_runner(computed, inferer, mode, budget, overlap)
+        predictor = Predictor(
+            runner, computed, preprocessing, postprocessing, place, image_key=image_key, pred_key=pred_key
+        )
+        settings: dict[str, Any] = {
+            "mode": mode,
+            **runner.settings,
+            "weights": weights_digest(network),
+            "preprocessing": describe_transform(preprocessing),
+            "postprocessing": describe_transform(postprocessing),
+        }
+        if runtime != "torch":
+            settings["runtime"] = runtime
+        names = {int(index): name for index, name in (classes or {}).items()}
+        return cls(computed, predictor, mode, names, settings, metadata, overwrite)
