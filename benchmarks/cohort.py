@@ -11,6 +11,7 @@ and then the command itself are killed with -9; the command is started again and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import json
 import os
@@ -29,7 +30,7 @@ import psutil
 from documents import write_json, write_marked
 
 from monai_dis.bundle import find_bundle
-from monai_dis.cohort.on_dask import threads_each
+from monai_dis.pipeline.on_dask import threads_each
 
 PAGE = Path(__file__).parents[1] / "docs" / "cohorts.md"
 RESULTS = PAGE.with_name("cohort_results.json")
@@ -64,7 +65,7 @@ def main() -> None:
     first = _killed(command, shared, options.studies)
     again = _watched(command)
     print(f"killed after {first['seconds']:.0f} s, again {again['seconds']:.0f} s, exit {again['exit']}", flush=True)
-    lines = [json.loads(line) for line in (shared / "manifest.jsonl").read_text().splitlines()]
+    lines = _records(shared)
     last = {line["study"]: line for line in lines}
     files = [file for file in sorted(like_worker.iterdir()) if file.name.endswith(("_seg.nii.gz", "_overlay.png"))]
     results = {
@@ -77,7 +78,11 @@ def main() -> None:
         "seconds_again": again["seconds"],
         "status": dict(Counter(line["status"] for line in last.values())),
         # without the place of the folder, which is another on each machine
-        "reasons": {name: line["reason"].replace(f"{studies}/", "") for name, line in last.items() if line["reason"]},
+        "reasons": {
+            name: line["entry"]["error"].replace(f"{studies}/", "")
+            for name, line in last.items()
+            if "error" in line["entry"]
+        },
         "done_twice": sum(
             count - 1 for count in Counter(each["study"] for each in lines if each["status"] == "done").values()
         ),
@@ -129,8 +134,7 @@ def _killed(command: list[str], output: Path, studies: int) -> dict[str, float]:
     """Kill a worker after a quarter of the studies and the command after a half."""
 
     def count() -> int:
-        file = output / "manifest.jsonl"
-        return len(file.read_text().splitlines()) if file.is_file() else 0
+        return len(_records(output))
 
     killed = False
 
@@ -142,6 +146,15 @@ def _killed(command: list[str], output: Path, studies: int) -> dict[str, float]:
         return count() < studies // 2
 
     return _watched(command, look)
+
+
+def _records(output: Path) -> list[dict[str, Any]]:
+    """The records of a ledger, the last of which may be half-written."""
+    file, found = output / "manifest.jsonl", []
+    for line in file.read_text().splitlines() if file.is_file() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if "claims" not in line]
 
 
 def _watched(command: list[str], go_on: Any = lambda process: True) -> dict[str, float]:

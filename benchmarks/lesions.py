@@ -185,7 +185,7 @@ def _one(bundle: Any, options: argparse.Namespace) -> None:
             mode=mode,
             device="cpu",
             label_names=bundle.part("label_names"),
-            on_image=lambda done, of, entry: marks.append(time.perf_counter()),
+            on_record=lambda done, of, record: marks.append(time.perf_counter()),
         ).run()
     seconds = [b - a for a, b in pairwise(marks)]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

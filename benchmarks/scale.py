@@ -36,30 +36,29 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace) -> None:
     from monai_dis.cli.quiet import quiet_third_parties
-    from monai_dis.cohort import StudySegmenter, UnitSettings, find_cohort
+    from monai_dis.pipeline import RunSettings, StudySegmenter, find_studies
 
     quiet_third_parties()
-    cohort = find_cohort([options.studies])
+    studies = find_studies([options.studies])
     start = time.process_time()
-    segment = StudySegmenter(UnitSettings(options.bundle, {"device": "cpu"}, threads=1))
+    segment = StudySegmenter(RunSettings(options.bundle, {"device": "cpu"}, threads=1))
     loading = time.process_time() - start
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for study in cohort:
+        for study in studies:
             cpu, wall, before = time.process_time(), time.perf_counter(), _bytes_below(Path(folder))
             record = segment(study, folder)
-            paths = [study.image] if study.image is not None else list(study.study.paths)
             rows.append(
                 {
                     "status": record.status,
                     "cpu_s": time.process_time() - cpu,
                     "wall_s": time.perf_counter() - wall,
-                    "input_bytes": sum(_bytes_below(path) for path in paths if path is not None),
+                    "input_bytes": _bytes_below(study.given),
                     "output_bytes": _bytes_below(Path(folder)) - before,
                     "manifest_bytes": len(record.line()),
                 }
             )
-            print(f"{study.name}: {record.status}, {rows[-1]['cpu_s']:.2f} s", flush=True)
+            print(f"{study.label}: {record.status}, {rows[-1]['cpu_s']:.2f} s", flush=True)
     done = [row for row in rows[1:] if row["status"] == "done"]  # the first one loads what PyTorch loads late
     write_json(
         options.output / f"{options.name or options.bundle}.json",
@@ -76,16 +75,12 @@ def _measure(options: argparse.Namespace) -> None:
 
 def _scheduling() -> float:
     """Seconds that a task costs scheduler and client, by tasks that do nothing."""
-    from monai_dis.cohort.on_dask import _run, local_cluster
-    from monai_dis.cohort.study import CohortStudy
+    from monai_dis.pipeline.on_dask import local_cluster
 
-    studies = [CohortStudy(str(number)) for number in range(EMPTY_TASKS)]
     with local_cluster(2) as client:
-        _run(
-            client, studies[:50], lambda study: client.submit(str, study.name, pure=False), 2, lambda name, answer: None
-        )
+        client.gather(client.map(str, range(50), pure=False))
         start = time.perf_counter()
-        _run(client, studies, lambda study: client.submit(str, study.name, pure=False), 64, lambda name, answer: None)
+        client.gather(client.map(str, range(EMPTY_TASKS), pure=False))
         return (time.perf_counter() - start) / EMPTY_TASKS
 
 

@@ -25,15 +25,13 @@ from PIL import Image
 
 from monai_dis.bundle import load_bundle
 from monai_dis.bundle.locate import find_bundle
-from monai_dis.checks.findings import read_policy
-from monai_dis.cohort import StudySegmenter, UnitSettings, find_cohort
-from monai_dis.dicom.segmenting import DicomSettings
+from monai_dis.pipeline import Options, RunSettings, StudySegmenter
 
 __all__ = ["profile_case", "profile_table"]
 
 #: Stages that are shown as one, and what bounds each.
 GROUPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "read": ("decoding", ("read",)),
+    "read": ("decoding", ("check", "read")),
     "prepare": ("memory", ("prepare",)),
     "networks": ("arithmetic", ("coarse", "score", "refine")),
     "windows": ("memory", ("select", "gather")),
@@ -56,18 +54,15 @@ def profile_case(name: str, study: Path, repeats: int, threads: int) -> dict[str
     """
     folder = find_bundle(name)
     # Time is what counts here: a study of another modality than the bundle's is as good.
-    dicom = DicomSettings(policies=read_policy({"MODALITY_MISMATCH": "warn"}))
-    unit = StudySegmenter(UnitSettings(str(folder), {"device": "cpu"}, dicom, threads))
-    [one] = find_cohort([study])
+    options = Options.of_words(policies={"MODALITY_MISMATCH": "warn"})
+    segment = StudySegmenter(RunSettings(str(folder), {"device": "cpu"}, options, threads))
     entries = []
     for _ in range(repeats + 1):
         with tempfile.TemporaryDirectory() as output:
-            if one.image is not None:
-                entry = unit.segmenter.segment(one.image, one.name, Path(output))
-            else:
-                entry = unit.dicom.segment(one.study, Path(output))
-            if "error" in entry:
-                raise SystemExit(entry["error"])
+            record = segment(study, output)
+            if record.reason:
+                raise SystemExit(record.reason)
+            entry = record.entry
             encode, picture = (_quickest(_encoder(Path(entry[key]))) for key in ("output", "overlay"))
         entries.append(entry)
     seconds = {

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from small_bundle import disc, write_tiny_bundle
 
-from monai_dis.cohort import StudySegmenter
+from monai_dis.pipeline import StudySegmenter
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cohorts.md"
@@ -53,7 +53,7 @@ def test_ray_gives_the_same(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     records = json.loads((tmp_path / "ray" / "records.json").read_text())
-    assert sorted(record["study"] for record in records) == [file.stem for file in studies]
+    assert sorted(record["study"] for record in records) == [file.name for file in studies]
     alone = StudySegmenter(str(bundle))
     for file in studies:
         assert alone(file, tmp_path / "alone").status == "done"
