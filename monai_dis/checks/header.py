@@ -12,8 +12,9 @@ from monai_dis.checks.volume_files import inspect_volume_file
 from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
 from monai_dis.errors import ImageError
 
-__all__ = ["check_header"]
+__all__ = ["check_header", "turned_picture"]
 
+_ORIENTATION = 0x0112  # tag of TIFF and EXIF
 _BYTES_A_PIXEL = 4  # the most that a decoded pixel takes: RGBA
 
 
@@ -61,6 +62,23 @@ def _picture(path: Path, limits: Limits) -> list[Finding]:
             claimed = picture.width * picture.height * _BYTES_A_PIXEL
     except Exception:  # whoever reads it says what is wrong
         return []
-    if claimed <= limits.volume_bytes:
+    if claimed > limits.volume_bytes:
+        return [finding("LIMIT_EXCEEDED", f"the header of a file of {size} bytes claims {claimed} bytes of pixels.")]
+    return turned_picture(path)
+
+
+def turned_picture(path: Path) -> list[Finding]:
+    """What is to be known of a picture that its file wants to be shown turned."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            orientation = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # whoever reads it says what is wrong
         return []
-    return [finding("LIMIT_EXCEEDED", f"the header of a file of {size} bytes claims {claimed} bytes of pixels.")]
+    if orientation not in range(2, 9):
+        return []
+    message = (
+        f"the file is to be shown turned or mirrored (orientation {orientation}); its segmentation is turned likewise."
+    )
+    return [finding("PICTURE_TURNED", message)]

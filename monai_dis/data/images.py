@@ -40,8 +40,8 @@ _CUT = re.compile(r"truncat|expected \d+ bytes|error reading|cannot be read", re
 def read_image(path: str | Path, *, expected_channels: int | None = None) -> MetaTensor:
     """Read an image file: PNG, JPEG, TIFF, BMP (and GIF, PPM), NIfTI, NRRD, MetaImage.
 
-    Palettes are looked up, transparency is dropped, 16 bits are kept, an EXIF orientation is not applied (the
-    segmentation fits the file's own pixels).
+    Palettes are looked up, transparency is dropped, 16 bits of one channel are kept and colours are 0 to 255, an orientation
+    of EXIF or TIFF is applied: a picture and its segmentation are turned as viewers show the picture.
 
     Args:
         path: the file; its suffix, in any case, says how it is read.

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
+import numpy as np
 from monai.data import PILReader
-from PIL import Image
+from PIL import Image, ImageOps
 
 from monai_dis.errors import ImageError
 
 __all__ = ["PictureReader", "as_pixels", "open_picture", "without_alpha"]
 
+_PLANAR, _BITS, _ORIENTATION = 284, 258, 274  # tags of TIFF, the last of EXIF too
+_BYTE_BITS = 8
 _WITHOUT_ALPHA = {"LA": "L", "La": "L", "PA": "P", "RGBA": "RGB", "RGBa": "RGB", "RGBX": "RGB"}
 # The modes whose numbers are intensities as they stand; the others (CMYK, YCbCr, LAB, HSV) become RGB.
 _INTENSITIES = ("L", "RGB", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -22,8 +25,8 @@ _INTENSITIES = ("L", "RGB", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 class PictureReader(PILReader):
     """MONAI's ``PILReader`` for one picture per file, decoded whole when it is read.
 
-    Arrays have MONAI's order of axes, columns before rows, and the pixel layout of the file (an EXIF orientation is
-    not applied), so that the segmentation of a file fits that file. Gzipped files are read too.
+    Arrays have MONAI's order of axes, columns before rows, turned as every viewer shows the picture (the orientation of
+    EXIF or TIFF is applied). Gzipped files are read too.
 
     Args:
         converter: what is done with the opened picture, by default :func:`as_pixels`.
@@ -62,14 +65,50 @@ def open_picture(path: str | Path) -> Image.Image:
     """
     with gzip.open(path) if str(path).lower().endswith(".gz") else Path(path).open("rb") as file:
         picture = Image.open(cast(IO[bytes], file))
+        kind = picture.format
         pages = getattr(picture, "n_frames", 1)
         # A photograph in MPO format carries previews after the picture itself.
         if pages > 1 and picture.format != "MPO":
             raise ImageError(
                 f"{path} holds {pages} pictures (animation or pages); save the one to segment as a file of its own."
             )
+        if kind == "TIFF" and _is_deep_and_planar(picture):
+            picture = _by_planes(Path(path))
         picture.load()
-        return picture
+        turned = ImageOps.exif_transpose(picture)
+        turned.format = kind
+        return turned
+
+
+def _is_deep_and_planar(picture: Image.Image) -> bool:
+    """Whether a TIFF has more than 8 bits in planes of their own, which Pillow mixes up."""
+    tags: Any = getattr(picture, "tag_v2", {})
+    return tags.get(_PLANAR, 1) == 2 and max(tags.get(_BITS, (8,))) > _BYTE_BITS
+
+
+def _by_planes(path: Path) -> Image.Image:
+    """Colours of a planar TIFF of 16 bits, in 8 bits as Pillow gives those that are not planar.
+
+    Raises:
+        ImageError: when tifffile is not installed, or the planes are no colours.
+    """
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ImageError(
+            f'reading the planes of {path} needs tifffile; install it with `pip install "monai-dis[slides]"`.'
+        ) from error
+    values = np.asarray(tifffile.imread(path, key=0))
+    if values.ndim != 3 or values.shape[0] not in (3, 4) or values.dtype != np.uint16:
+        raise ImageError(
+            f"{path} has planes of {values.dtype} {values.shape}, which are no colours; save it as 8-bit RGB."
+        )
+    picture = Image.fromarray(np.moveaxis(values[:3] >> 8, 0, -1).astype(np.uint8))
+    with Image.open(path) as stored:
+        orientation = stored.getexif().get(_ORIENTATION)
+    if orientation:
+        picture.getexif()[_ORIENTATION] = orientation
+    return picture
 
 
 def without_alpha(picture: Image.Image) -> Image.Image:

@@ -59,7 +59,12 @@ def open_slide(path: str | Path) -> Pyramid:
     if name.endswith(_TIFFS):
         from monai_dis.slides.tiff import TiffPyramid
 
-        return TiffPyramid(path)
+        stored = TiffPyramid(path)
+        if stored.orientation not in range(2, 9):
+            return stored
+        from monai_dis.slides.turned import TurnedPyramid
+
+        return TurnedPyramid(stored, stored.orientation)
     if name.endswith(_SCANNERS):
         from monai_dis.slides.scanner_files import ScannerPyramid
 

@@ -17,6 +17,8 @@ import numpy as np
 from monai.transforms import AsDiscreted
 from numpy.typing import NDArray
 
+from monai_dis.checks.findings import apply_policy, merged
+from monai_dis.checks.header import turned_picture
 from monai_dis.data.atomic import atomic_path
 from monai_dis.data.image_files import image_suffix
 from monai_dis.errors import ImageError
@@ -119,8 +121,10 @@ class SlideStudy:
         _check_model(job.model)
         settings = {**job.model.settings, "tissue": RULE}
         content = content_of(_files_of(self.file))
+        turned = merged(apply_policy(turned_picture(self.file) if self.file.is_file() else [], job.options.policies))
+        entry: Entry = {"findings": [each.to_dict() for each in turned]} if turned else {}
         identity = {"settings": settings_digest(settings), "content": content}
-        yield Opened(content, settings, lambda watch: self._look(job, watch, identity))
+        yield Opened(content, settings, lambda watch: self._look(job, watch, identity), entry=entry)
 
     def _look(self, job: Job, watch: Stopwatch, identity: dict[str, str]) -> _Looked:
         predictor = job.model.predictor

@@ -26,6 +26,7 @@ __all__ = ["TiffPyramid"]
 _CACHE_BYTES = 64 << 20
 _LARGEST_SEGMENT = 64 << 20  # bytes of one decoded tile or strip
 _COARSEST_UM = 50.0  # a resolution tag beyond this is a printer's, not a microscope's
+_RGB = 2  # value of the tag PhotometricInterpretation
 _UM_PER_UNIT = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
 
 
@@ -54,6 +55,11 @@ class TiffPyramid(Pyramid):
         self.sizes = tuple((int(pages[0].imagewidth), int(pages[0].imagelength)) for pages in self._levels)
         self.dtype = np.dtype(first.dtype)
         self._colours = _colours(first)
+        # Colours are 0 to 255 whatever their depth, as a picture that is read whole has them; other numbers stay.
+        self._deep = self.dtype == np.uint16 and first.photometric == _RGB and self._colours >= 3
+        if self._deep:
+            self.dtype = np.dtype(np.uint8)
+        self.orientation = int(first.tags.valueof("Orientation", 1))
         self.channels = self._colours if len(self._levels[0]) == 1 else len(self._levels[0])
         self.spacing_um = _spacing_um(self._file, first)
         self.bytes_read = self.bytes_touched = 0
@@ -63,14 +69,14 @@ class TiffPyramid(Pyramid):
 
     def read(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
         """See `Pyramid.read`."""
-        out = np.zeros((self.channels, int(size[0]), int(size[1])), dtype=self.dtype)
+        out = np.zeros((self.channels, int(size[0]), int(size[1])), dtype=np.uint16 if self._deep else self.dtype)
         for number, page in enumerate(self._levels[level]):
             planar = _is_planar(page)
             for channel in range(self._colours if planar else 1):
                 into = out[number : number + 1] if len(self._levels[level]) > 1 else out
                 into = into[channel : channel + 1] if planar else into
                 self._fill(into, level, number, page, channel, corner)
-        return out
+        return (out >> 8).astype(np.uint8) if self._deep else out
 
     def _fill(
         self, out: NDArray[np.generic], level: int, number: int, page: Any, channel: int, corner: Sequence[int]

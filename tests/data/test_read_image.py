@@ -74,11 +74,11 @@ def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").numpy(), COLOUR.transpose(2, 1, 0))
 
 
-def test_exif_orientation_leaves_the_pixels_of_the_file(tmp_path: Path) -> None:
+def test_a_photograph_is_turned_as_viewers_show_it(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90 degrees
     Image.fromarray(COLOUR).save(tmp_path / "a.jpg", exif=exif)
-    assert read_image(tmp_path / "a.jpg").shape == (3, 7, 5)
+    assert read_image(tmp_path / "a.jpg").shape == (3, 5, 7)
 
 
 def test_gzipped_ppm(tmp_path: Path) -> None:
