@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,24 @@ class NoStudy:
     Attributes:
         given: where it is.
         reason: a sentence.
+        place: see `Study`.
     """
 
     given: Path
     reason: str
+    place: str
     kind: str = "none"
 
-    @property
-    def place(self) -> str:
-        """See `Study`."""
-        return str(self.given)
+    @classmethod
+    def at(cls, path: Path, reason: str) -> NoStudy:
+        """What is at a path."""
+        return cls(path, reason, str(path))
+
+    def discreet(self, given: Path) -> NoStudy:
+        """The same without its name, which below a folder of DICOM may be a person's."""
+        mark = sha256(self.place.encode(errors="surrogateescape")).hexdigest()[:16]
+        reason = f"an entry below {given} is a link that leads nowhere, or may not be read; mend it or leave it out."
+        return NoStudy(given, reason, f"{given}#{mark}")
 
     @property
     def label(self) -> str:
@@ -145,7 +154,7 @@ def _studies_of(search: Search) -> list[Study]:
     given = search.given
     trouble = _why_not(given)
     if trouble:
-        return [NoStudy(given, trouble)]
+        return [NoStudy.at(given, trouble)]
     found: list[Study] = []
     if given.is_dir():
         found += _list_folder(search)
@@ -156,10 +165,14 @@ def _studies_of(search: Search) -> list[Study]:
         search.found = found
         found = [*kind.find(search), *found]
     if search.named and not found:
-        found.append(NoStudy(given, _unknown(given)))
+        found.append(NoStudy.at(given, _unknown(given)))
     if not found:
         listed = ", ".join(IMAGE_SUFFIXES)
-        found.append(NoStudy(given, f"the folder {given} holds no images ({listed}) and no DICOM; give another one."))
+        found.append(
+            NoStudy.at(given, f"the folder {given} holds no images ({listed}) and no DICOM; give another one.")
+        )
+    if any(study.kind == "dicom" for study in found):
+        found = [each.discreet(given) if isinstance(each, NoStudy) else each for each in found]
     return found
 
 
@@ -170,7 +183,7 @@ def _list_folder(search: Search) -> list[Study]:
     def unreadable(error: OSError) -> None:
         place = Path(error.filename)
         unusable.append(
-            NoStudy(place, f"the folder {place} may not be read ({error.strerror}); change its permissions.")
+            NoStudy.at(place, f"the folder {place} may not be read ({error.strerror}); change its permissions.")
         )
 
     takers = kinds()
@@ -188,7 +201,7 @@ def _list_folder(search: Search) -> list[Study]:
             if path.is_file():
                 search.files.append(path)
             elif path.is_symlink():
-                unusable.append(NoStudy(path, _why_not(path)))
+                unusable.append(NoStudy.at(path, _why_not(path)))
     return unusable
 
 
