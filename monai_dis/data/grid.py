@@ -30,14 +30,23 @@ class Grid:
 
     Attributes:
         size: ``*spatial``.
-        affine: (4, 4) from voxel indices to RAS coordinates in mm; a missing third axis stands on the two. None for a
-            picture, which has no place in space.
+        affine: from voxel indices to RAS coordinates in mm, of as many axes as the file's reader gives.
+        in_space: whether the affine means anything: a picture has no place in space.
         path: the file, for messages; empty when it has none.
     """
 
     size: tuple[int, ...]
-    affine: Matrix | None
+    affine: Matrix
+    in_space: bool = True
     path: str = ""
+
+    @property
+    def matrix(self) -> Matrix:
+        """(4, 4) affine; of a plane, with a third axis of one millimetre."""
+        axes = min(len(self.affine) - 1, 3)
+        whole = np.eye(4)
+        whole[:axes, :axes], whole[:axes, 3] = self.affine[:axes, :axes], self.affine[:axes, -1]
+        return whole
 
     @classmethod
     def of(cls, image: MetaTensor) -> Grid:
@@ -48,8 +57,8 @@ class Grid:
         """
         path = str(image.meta.get("filename_or_obj", ""))
         size = tuple(int(n) for n in image.meta.get("spatial_shape", image.shape[1:]))
-        flat = image_suffix(path) in PICTURE_SUFFIXES
-        return cls(size, None if flat else _matrix(image.meta.get("original_affine", image.affine)), path)
+        affine = np.array(image.meta.get("original_affine", image.affine), dtype=np.float64)
+        return cls(size, affine, image_suffix(path) not in PICTURE_SUFFIXES, path)
 
     @classmethod
     def read(cls, path: str | Path) -> Grid:
@@ -63,27 +72,15 @@ class Grid:
             return cls.of(read_image(path))
         try:
             file = NibabelReader().read(str(path))
-            affine, size = _matrix(file.affine), tuple(int(n) for n in file.shape[:3])
+            affine, size = np.array(file.affine, dtype=np.float64), tuple(int(n) for n in file.shape[:3])
             affine[:3] *= _MM_PER_UNIT.get(file.header.get_xyzt_units()[0], 1.0)
         except Exception:  # the whole reader has the sentence for what is wrong
             return cls.of(read_image(path))
-        return cls(size, affine, str(path))
+        return cls(size, affine, path=str(path))
 
     def corners(self) -> Matrix:
-        """(8, 3) centres of the corner voxels, in mm; only where there is an affine."""
-        assert self.affine is not None
+        """(8, 3) centres of the corner voxels, in mm."""
         last = [n - 1 for n in (*self.size, 1, 1, 1)[:3]]
-        indices = np.array(
-            [[*(bit * n for bit, n in zip(bits, last, strict=True)), 1] for bits in product((0, 1), repeat=3)]
-        )
-        corners: Matrix = (indices @ self.affine.T)[:, :3]
+        indices = [[*(bit * n for bit, n in zip(bits, last, strict=True)), 1] for bits in product((0, 1), repeat=3)]
+        corners: Matrix = (np.array(indices) @ self.matrix.T)[:, :3]
         return corners
-
-
-def _matrix(affine: object) -> Matrix:
-    """(4, 4) of an affine of any number of axes."""
-    given = np.asarray(affine, dtype=np.float64)
-    axes = min(len(given) - 1, 3)
-    whole = np.eye(4)
-    whole[:axes, :axes], whole[:axes, 3] = given[:axes, :axes], given[:axes, -1]
-    return whole

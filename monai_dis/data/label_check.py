@@ -63,17 +63,18 @@ def check_labels(items: Iterable[Mapping[str, Any]], load: LoadLabeld) -> None:
         load: the reader of labels.
 
     Raises:
-        DataError: when there is one.
+        DataError: when there are several; of one alone its own error.
     """
-    unknown: list[UnknownLabelValues] = []
-    others: list[str] = []
+    errors: list[DisError] = []
     for item in items:
         try:
             load(dict(item.items()))
-        except UnknownLabelValues as error:
-            unknown.append(error)
         except DisError as error:
-            others.append(str(error))
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    unknown = [error for error in errors if isinstance(error, UnknownLabelValues)]
+    others = [str(error) for error in errors if not isinstance(error, UnknownLabelValues)]
     parts = [_about_values(unknown)] if unknown else []
     parts += others[:_LISTED]
     if len(others) > _LISTED:
@@ -82,7 +83,7 @@ def check_labels(items: Iterable[Mapping[str, Any]], load: LoadLabeld) -> None:
         raise DataError(parts[0])
     if parts:
         lines = "\n".join(f"  {part}" for part in parts)
-        raise DataError(f"{len(unknown) + len(others)} labels cannot be used:\n{lines}")
+        raise DataError(f"{len(errors)} labels cannot be used:\n{lines}")
 
 
 def _about_values(errors: Sequence[UnknownLabelValues]) -> str:

@@ -60,12 +60,12 @@ class _Order:
 
     def of(self, grid: Grid) -> Grid:
         """The grid in the other order; the same places in space."""
-        assert grid.affine is not None
-        affine = grid.affine.copy()
+        old = grid.matrix
+        new = old.copy()
         for place, (axis, back) in enumerate(zip(self.axes, self.reversed, strict=True)):
-            affine[:, place] = grid.affine[:, axis] * (-1 if back else 1)
-            affine[:, 3] += grid.affine[:, axis] * (grid.size[axis] - 1) * back
-        return Grid(tuple(grid.size[axis] for axis in self.axes), affine, grid.path)
+            new[:, place] = old[:, axis] * (-1 if back else 1)
+            new[:, 3] += old[:, axis] * (grid.size[axis] - 1) * back
+        return Grid(tuple(grid.size[axis] for axis in self.axes), new, path=grid.path)
 
 
 def on_image_grid(
@@ -89,11 +89,11 @@ def on_image_grid(
     own = Grid.of(label)
     if len(own.size) != len(image.size):
         raise DataError(
-            f"the label {path} has {len(own.size)} axes ({_times(own.size)}), its image {len(image.size)} "
-            f"({_times(image.size)}); give the label that was made on this image."
+            f"{path} has {len(own.size)} axes ({_times(own.size)}), its image {len(image.size)} ({_times(image.size)}); "
+            "give the label that was made on this image."
         )
     values = label.as_tensor()
-    if own.affine is None or image.affine is None:
+    if not (own.in_space and image.in_space):
         _check_pixels(own, image, path)
         return _placed(values, label, image)
     order = _order(own, image)
@@ -104,7 +104,7 @@ def on_image_grid(
     reason = _reason(moved, image)
     if own.size == image.size and GeometryPolicy(policy) is GeometryPolicy.WARN:
         logger.warning(
-            "%s: the label %s lies up to %.3g mm from its image (%s); its voxels are taken for the image's",
+            "%s: %s lies up to %.3g mm from its image (%s); its voxels are taken for the image's",
             LABEL_GEOMETRY, path, apart, reason,
         )  # fmt: skip
         return _placed(values, label, image)
@@ -113,7 +113,7 @@ def on_image_grid(
         "(label_geometry: warn in a config)."
     )
     raise DataError(
-        f"{LABEL_GEOMETRY}: the label {path} does not lie on its image: its corners are up to {apart:.3g} mm away "
+        f"{LABEL_GEOMETRY}: {path} does not lie on its image: its corners are up to {apart:.3g} mm away "
         f"({reason}). Save it on the voxels of the image.{allowed if own.size == image.size else ''}"
     )
 
@@ -121,23 +121,22 @@ def on_image_grid(
 def _check_pixels(label: Grid, image: Grid, path: str | Path) -> None:
     if label.size == image.size:
         return
-    other = Path(image.path).name or "its image"
+    other = image.path or "its image"
     turned = (
         " The sizes are each other's, turned by 90 degrees: a camera's EXIF tag may turn the image, and then the mask must be "
         "turned as well."
     )
     raise DataError(
-        f"the label {path} is {_times(label.size)} pixels, {other} is {_times(image.size)}; they must cover each other."
+        f"{path} is {_times(label.size)} pixels, {other} is {_times(image.size)}; a label must cover its image."
         f"{turned if label.size == image.size[::-1] else ''}"
     )
 
 
 def _order(label: Grid, image: Grid) -> _Order:
     """The order in which the label's axes run along the image's; as it is where they do not."""
-    assert label.affine is not None and image.affine is not None
     axes = len(image.size)
     try:
-        along = (np.linalg.inv(image.affine) @ label.affine)[:axes, :axes]
+        along = (np.linalg.inv(image.matrix) @ label.matrix)[:axes, :axes]
     except np.linalg.LinAlgError as error:
         raise DataError(
             f"the header of the image {image.path} places it nowhere: its affine has no inverse; mend the file."
@@ -150,9 +149,8 @@ def _order(label: Grid, image: Grid) -> _Order:
 
 def _distance(label: Grid, image: Grid) -> tuple[float, float]:
     """Largest distance of corresponding corners, in mm and in voxels of the image along an axis."""
-    assert image.affine is not None
     difference: Matrix = label.corners() - image.corners()
-    voxels = np.linalg.solve(image.affine[:3, :3], difference.T)
+    voxels = np.linalg.solve(image.matrix[:3, :3], difference.T)
     return float(np.linalg.norm(difference, axis=1).max()), float(np.abs(voxels).max())
 
 
@@ -166,8 +164,7 @@ def _reason(label: Grid, image: Grid) -> str:
 
 
 def _spacing(grid: Grid) -> list[float]:
-    assert grid.affine is not None
-    return [float(n) for n in np.linalg.norm(grid.affine[:3, : len(grid.size)], axis=0)]
+    return [float(n) for n in np.linalg.norm(grid.matrix[:3, : len(grid.size)], axis=0)]
 
 
 def _without_last_axes(label: MetaTensor, axes: int) -> MetaTensor:
@@ -183,12 +180,7 @@ def _without_last_axes(label: MetaTensor, axes: int) -> MetaTensor:
 def _placed(values: Tensor, label: MetaTensor, image: Grid) -> MetaTensor:
     """The values with the geometry of the image."""
     meta = dict(label.meta)
-    if image.affine is not None:
-        meta.update(
-            affine=torch.as_tensor(image.affine),
-            original_affine=image.affine.copy(),
-            spatial_shape=np.array(image.size),
-        )
+    meta.update(affine=torch.as_tensor(image.affine), original_affine=image.affine, spatial_shape=np.array(image.size))
     return MetaTensor(values.contiguous(), meta=meta)
 
 

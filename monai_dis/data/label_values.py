@@ -58,16 +58,9 @@ class UnknownLabelValues(DataError):
         num_classes: how many classes there are, with the background; None where nobody knows.
     """
 
-    def __init__(self, path: Path, values: Sequence[int], num_classes: int | None) -> None:
-        self.path, self.values, self.num_classes = path, tuple(values), num_classes
-        shown = ", ".join(map(str, values[:_LISTED])) + (" ..." if len(values) > _LISTED else "")
-        super().__init__(
-            f"{path} holds {shown}, and the classes are 0 to {(num_classes or _MOST_CLASSES) - 1}; "
-            f"{how_to_map(values, num_classes)}."
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:  # a worker process hands it back
-        return type(self), (self.path, self.values, self.num_classes)
+    path: Path
+    values: tuple[int, ...] = ()
+    num_classes: int | None = None
 
 
 def read_label_map(given: Mapping[Any, Any] | None) -> dict[int, int] | None:
@@ -124,7 +117,7 @@ def class_indices(
     table = _table(present, num_classes) if label_map is None else {0: 0, **_checked(label_map, num_classes)}
     unknown = [value for value in present if value not in table]
     if unknown:
-        raise UnknownLabelValues(path, unknown, num_classes)
+        raise _unknown(path, unknown, num_classes)
     numbers = torch.tensor(present, dtype=whole.dtype)
     classes = torch.tensor([table[value] for value in present], dtype=torch.uint8)
     return classes[torch.searchsorted(numbers, whole)]
@@ -170,6 +163,16 @@ def how_to_map(values: Sequence[int], num_classes: int | None) -> str:
     """What to do about numbers that are no class, as the end of a sentence."""
     example = suggested_map(values, num_classes)
     return f"say which class each number is, such as --labels {example} (label_map in a config), or convert the labels"
+
+
+def _unknown(path: Path, values: Sequence[int], num_classes: int | None) -> UnknownLabelValues:
+    shown = ", ".join(map(str, values[:_LISTED])) + (" ..." if len(values) > _LISTED else "")
+    error = UnknownLabelValues(
+        f"{path} holds {shown}, and the classes are 0 to {(num_classes or _MOST_CLASSES) - 1}; "
+        f"{how_to_map(values, num_classes)}."
+    )
+    error.path, error.values, error.num_classes = path, tuple(values), num_classes
+    return error
 
 
 def _whole(values: Tensor, path: Path) -> tuple[Tensor, list[int]]:

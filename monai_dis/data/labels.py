@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,12 @@ class LoadLabeld(MapTransform):
             else:
                 result[key] = read_label(source, rule, num_classes=self.num_classes, **how)
         return result
+
+    def for_classes(self, num_classes: int | None) -> LoadLabeld:
+        """The same reader for another number of classes."""
+        other = copy(self)
+        other.num_classes = num_classes
+        return other
 
     def _check_count(self, files: Mapping[str, str | Path | None]) -> None:
         if self.num_classes is not None and len(files) >= self.num_classes:
