@@ -155,7 +155,10 @@ def _dataset(files: Sequence[Path], settings: Mapping[str, Any]) -> Dataset | No
     try:
         cases = parser.get_parsed_content("cases")
     except RuntimeError as error:
-        raise own_error(error) or error from error
+        reason = own_error(error)
+        if reason is None:
+            raise
+        raise reason from None
     return cases if isinstance(cases, Dataset) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch.optim import Optimizer
@@ -10,6 +11,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from monai_dis.errors import DataError
 
 __all__ = ["OneCycle"]
+
+_NUDGE = 1e-9
 
 
 class OneCycle(OneCycleLR):
@@ -35,7 +38,10 @@ class OneCycle(OneCycleLR):
         for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise DataError(f"{name} is {value!r}; a stage that trains needs a whole number of 1 or more.")
-        super().__init__(optimizer, max_lr, total_steps=epochs * steps_per_epoch, pct_start=pct_start)
+        steps = epochs * steps_per_epoch
+        if pct_start * steps == 1:  # PyTorch divides by zero where the rise takes one step exactly
+            pct_start += _NUDGE
+        super().__init__(optimizer, max_lr, total_steps=steps, pct_start=pct_start)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on at the step of another run's state."""
@@ -43,6 +49,8 @@ class OneCycle(OneCycleLR):
         super().load_state_dict({**state_dict, **own})
         # At the very end there is no step to set a rate for.
         if self.last_epoch <= self.total_steps:
-            self._last_lr = [float(rate) for rate in self.get_lr()]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that rates are computed between two steps
+                self._last_lr = [float(rate) for rate in self.get_lr()]
             for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
                 group["lr"] = rate

@@ -72,7 +72,10 @@ def train_bundle(
             **dict(overrides or {}),
         )
     except RuntimeError as error:
-        raise own_error(error) or error from error
+        reason = own_error(error)
+        if reason is None:
+            raise
+        raise reason from None
     return target / "models" / "model.pt"
 
 
