@@ -47,10 +47,17 @@ class _Stage:
     record: StageRecord
     earlier: StageRecord | None
 
+    def results_in(self, work: Path) -> bool:
+        """Whether its results are there."""
+        return any((work / f"{self.name}.{kind}").is_file() for kind in _RESULTS)
+
+    def begun_in(self, work: Path) -> bool:
+        """Whether there is something that it could go on from."""
+        return self.results_in(work) or any((work / self.name).glob("*.pt"))
+
     def finished_in(self, work: Path) -> bool:
         """Whether nothing is left to do."""
-        result = any((work / f"{self.name}.{kind}").is_file() for kind in _RESULTS)
-        return result and self.earlier is not None and self.earlier.finished
+        return self.results_in(work) and self.earlier is not None and self.earlier.finished
 
 
 def stage_name(stage: Mapping[str, Any]) -> str:
@@ -165,8 +172,7 @@ def _dataset(files: Sequence[Path], settings: Mapping[str, Any]) -> Dataset | No
 def _check_earlier(stages: Sequence[_Stage], work: Path) -> None:
     """Refuse a folder whose stages were made from something else."""
     for stage in stages:
-        begun = any(work.glob(f"{stage.name}.pt")) or any((work / stage.name).glob("*.pt"))
-        if stage.earlier is None and not begun:
+        if not stage.begun_in(work):
             continue
         differences = (
             ["files that do not say what they were made from"]

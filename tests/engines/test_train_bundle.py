@@ -145,6 +145,8 @@ def test_what_cannot_train_is_an_error(
         train(bundle, data, tmp_path / "out", **overrides)
     assert not (tmp_path / "out" / "models" / "model.pt").exists()
     assert not list((tmp_path / "out").glob("work/*.pt"))
+    if cases == 6:  # what is put right trains in the same folder
+        assert train(bundle, data, tmp_path / "out").is_file()
 
 
 def test_unknown_labels_stop_before_the_first_stage(bundle: Path, tmp_path: Path) -> None:
