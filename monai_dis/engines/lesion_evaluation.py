@@ -115,7 +115,7 @@ class LesionEvaluation:
             )
             for name in ways
         }
-        self._read_label = LoadLabeld(keys="label", num_classes=len(self.class_names) + 1)
+        self._read_label = LoadLabeld(keys="label")
 
     def run(self) -> dict[str, Any]:
         """Evaluate all ways on all cases.
