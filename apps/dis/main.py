@@ -22,7 +22,6 @@ from monai_dis.label.torchvision_shim import ensure_torchvision
 keep_logs_discreet()
 ensure_torchvision()
 
-import numpy as np  # noqa: E402
 from filelock import FileLock  # noqa: E402
 from monailabel.config import settings  # noqa: E402
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore  # noqa: E402
@@ -39,6 +38,7 @@ from monailabel.utils.async_tasks.utils import processes  # noqa: E402
 
 from monai_dis.data.image_files import image_suffix  # noqa: E402
 from monai_dis.data.images import read_image  # noqa: E402
+from monai_dis.data.labels import read_label  # noqa: E402
 from monai_dis.errors import DisError  # noqa: E402
 from monai_dis.label.desk import (  # noqa: E402
     choose_models,
@@ -74,9 +74,12 @@ class DisApp(MONAILabelApp):
 
     def __init__(self, app_dir, studies, conf):
         self.lock = RLock()
+        self.label_geometry = conf.get("label_geometry", "reject")
         self.model_dir = Path(app_dir) / "model"
         self.models = {
-            name: LabelModel(folder, weights=Shelf(self.model_dir / name).file, lock=self.lock)
+            name: LabelModel(
+                folder, weights=Shelf(self.model_dir / name).file, lock=self.lock, label_geometry=self.label_geometry
+            )
             for name, folder in choose_models(conf.get("models", "")).items()
         }
         names = dict.fromkeys(name for model in self.models.values() for name in look_classes(model.classes).values())
@@ -159,7 +162,9 @@ class DisApp(MONAILabelApp):
         try:
             file, about = task(request)
         except DisError as error:
-            raise strip_paths(error, path) from error
+            raise strip_paths(
+                error, path, labels=[Path(str(request["label"]))] if request.get("label") else []
+            ) from error
         label = file
         if known and file and request.get("save_label"):
             tag = str(request.get("label_tag") or "original")
@@ -321,7 +326,8 @@ class DisTrain(BasicTrainTask):
         try:
             outcome = train(self.model.parts, cases, schedule, self.shelf, on_epoch)
         except DisError as error:
-            print(strip_paths(error, *(path for case in cases for path in (case.image, case.label))), flush=True)
+            said = strip_paths(error, *(case.image for case in cases), labels=[case.label for case in cases])
+            print(said, flush=True)
             sys.exit(1)
         said = (
             f"published as version {outcome.version}" if outcome.version else "not published: what is in use is better"
@@ -410,9 +416,14 @@ class DicomDatastore(DICOMWebDatastore):
         image = Path(self.get_image_uri(image_id))
         folder = image.with_name(image_id)
         with tempfile.TemporaryDirectory() as made:
-            labels = _voxels(Path(label_filename), image)
-            file = Path(made) / image.name
-            write_answer(labels, read_image(image), file, {})
+            pixels = read_image(image)
+            # A reader may mark more than the models know, so that any class is taken.
+            try:
+                label = read_label(label_filename, like=pixels, geometry=self.app.label_geometry)
+            except DisError as error:
+                raise strip_paths(error, image, labels=[Path(label_filename)]) from error
+            labels, file = label.as_tensor().numpy()[0], Path(made) / image.name
+            write_answer(labels, pixels, file, {})
             if label_tag == "final":
                 seg = Path(made) / "label.dcm"
                 segments = _reader_segments(label_info.get("label_info"), labels, self.app)
@@ -421,14 +432,6 @@ class DicomDatastore(DICOMWebDatastore):
                 )
                 label_info = {**label_info, "SeriesInstanceUID": dicom_web_upload_dcm(str(seg), self._client)}
             return LocalDatastore.save_label(self, image_id, str(file), label_tag, label_info)
-
-
-def _voxels(label, image):
-    """Class indices of a label file on the voxels of its image."""
-    values = read_image(label, expected_channels=1)
-    if values.shape[1:] != read_image(image).shape[1:]:
-        raise RequestError("the label has another size than the image; save it on the image's own voxels.")
-    return np.rint(values.as_tensor().numpy()[0]).astype(np.uint8)
 
 
 def _reader_segments(said, labels, app):

@@ -18,6 +18,8 @@ from monai_dis.cli.options import (
     DatasetOption,
     DeviceOption,
     Format,
+    LabelPolicyOption,
+    LabelsOption,
     LimitOption,
     Mode,
     ModeOption,
@@ -34,6 +36,8 @@ from monai_dis.cli.options import (
     WindowsOption,
     WorkersOption,
     config_overrides,
+    read_label_policy,
+    read_labels,
     read_pairs,
     read_shard,
     read_share,
@@ -196,11 +200,15 @@ def evaluate(
     ] = None,
     overlap: OverlapOption = None,
     device: DeviceOption = "auto",
+    labels: LabelsOption = None,
+    policy: LabelPolicyOption = None,
     settings: SetOption = None,
 ) -> None:
     """Measure a bundle on labelled images."""
     from monai_dis.cli.evaluating import run_evaluate
 
+    # Inside the evaluator, so that a bundle whose config does not speak of labels takes them too.
+    own = {"evaluator::label_map": read_labels(labels), "evaluator::label_geometry": read_label_policy(policy)}
     run_evaluate(
         bundle,
         config_overrides(
@@ -217,14 +225,15 @@ def evaluate(
             scores=None if scores is None else [name.strip() for name in scores.split(",")],
             overlap=overlap,
             device=device,
+            **own,
         ),
     )
 
 
 @app.command(
     help="Train a bundle's networks.\n\n"
-    "Leaves a bundle of its own in the output folder, which segment and evaluate take. Started again after it was cut off, it "
-    "goes on from its last epoch.",
+    "Leaves a bundle of its own in the output folder, which segment and evaluate take. An interrupted training resumes from its "
+    "last epoch when it is started again; a folder with another training is refused.",
     epilog="Example: [bold]monai-dis train -b fundus_vessels_dis --data data/retina -o my_vessels[/bold]",
 )
 def train(
@@ -234,12 +243,24 @@ def train(
     dataset: DatasetOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: the bundle's own.")] = None,
     device: DeviceOption = "auto",
+    labels: LabelsOption = None,
+    policy: LabelPolicyOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where the output folder holds another training.")
+    ] = False,
     settings: SetOption = None,
 ) -> None:
     """Train a bundle's networks."""
     from monai_dis.cli.training import run_train
 
-    run_train(bundle, data, output, config_overrides(settings, dataset_name=dataset, seed=seed), device=device)
+    overrides = config_overrides(
+        settings,
+        dataset_name=dataset,
+        seed=seed,
+        label_map=read_labels(labels),
+        label_geometry=read_label_policy(policy),
+    )
+    run_train(bundle, data, output, overrides, device=device, overwrite=overwrite)
 
 
 @app.command(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from monai_dis.cli.options import LabelPolicyOption, read_label_policy
+
 __all__ = ["label_app"]
 
 label_app = typer.Typer(
@@ -52,13 +54,14 @@ def serve(
             metavar="FOLDER", help="Logs, trained weights, sessions. Default: below ~/.cache/monai_dis/label."
         ),
     ] = None,
+    policy: LabelPolicyOption = None,
 ) -> None:
     """Start the server."""
     from monai_dis.cli.console import out, working
     from monai_dis.cli.quiet import quiet_third_parties
     from monai_dis.label.serving import Serving, check_serving, run_server
 
-    serving = Serving(studies, tuple(bundle or ()), host, port, work)
+    serving = Serving(studies, tuple(bundle or ()), host, port, work, read_label_policy(policy) or "reject")
     quiet_third_parties()
     with working("checking"):
         names = check_serving(serving)

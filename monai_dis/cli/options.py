@@ -147,6 +147,50 @@ ClusterOption = Annotated[
     ),
 ]
 
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER=CLASS,...",
+        help="Which class each number in the label files is, such as 63=1,126=2,189=3,252=4. Default: numbers are classes.",
+    ),
+]
+LabelPolicyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        metavar="LABEL_GEOMETRY=POLICY",
+        help="What is done about a label that lies elsewhere than its image: reject (default), or warn to take its voxels "
+        "for the image's, where headers are lost.",
+    ),
+]
+
+
+def read_labels(text: str | None) -> dict[int, int] | None:
+    """Read a map such as ``63=1,126=2``; None stays None."""
+    if text is None:
+        return None
+    pairs = [part.split("=") for part in text.split(",") if part.strip()]
+    try:
+        found = {int(value): int(index) for value, index in pairs}
+    except ValueError:
+        found = {}
+    if not found or len(found) != len(pairs):
+        raise typer.BadParameter(
+            f"{text!r} does not give each number one class, as 63=1,126=2 does", param_hint="--labels"
+        )
+    return found
+
+
+def read_label_policy(texts: list[str] | None) -> str | None:
+    """Read ``LABEL_GEOMETRY=warn``; None where nothing is given."""
+    pairs = read_pairs(texts, "--policy")
+    for code, policy in pairs.items():
+        if code != "LABEL_GEOMETRY" or policy not in ("reject", "warn"):
+            raise typer.BadParameter(
+                f"'{code}={policy}' is unknown here; there is LABEL_GEOMETRY=reject or =warn", param_hint="--policy"
+            )
+    return pairs.get("LABEL_GEOMETRY")
+
 
 def read_shard(text: str | None) -> tuple[int, int] | None:
     """Read a share such as ``2/4``; None stays None."""

@@ -17,7 +17,9 @@ from monai_dis.errors import DataError
 __all__ = ["run_reproduce", "run_train"]
 
 
-def run_train(bundle: str, data: Path, output: Path, overrides: Mapping[str, Any], *, device: str) -> None:
+def run_train(
+    bundle: str, data: Path, output: Path, overrides: Mapping[str, Any], *, device: str, overwrite: bool = False
+) -> None:
     """Train a bundle.
 
     Args:
@@ -26,6 +28,7 @@ def run_train(bundle: str, data: Path, output: Path, overrides: Mapping[str, Any
         output: folder for the trained bundle.
         overrides: entries of its train config, from the command line.
         device: auto, cpu, cuda.
+        overwrite: start anew where the output folder holds another training.
     """
     folder = find_bundle(bundle)
     _check_data(data)
@@ -33,7 +36,14 @@ def run_train(bundle: str, data: Path, output: Path, overrides: Mapping[str, Any
     from monai_dis.engines.train import train_bundle
     from monai_dis.pipeline.device import pick_device
 
-    train_bundle(folder, data_dir=data, output_dir=output, device=pick_device(device), overrides=dict(overrides))
+    train_bundle(
+        folder,
+        data_dir=data,
+        output_dir=output,
+        device=pick_device(device),
+        overrides=dict(overrides),
+        overwrite=overwrite,
+    )
     out.print(f"the trained bundle is in {output}", highlight=False)
 
 

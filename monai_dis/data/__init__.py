@@ -13,16 +13,19 @@ _HOMES = {
     "DATASETS": "registry",
     "Dataset": "cases",
     "IMAGE_SUFFIXES": "image_files",
-    "LabelRule": "labels",
+    "GeometryPolicy": "label_geometry",
+    "LabelRule": "label_values",
     "LoadLabeld": "labels",
     "PictureReader": "pictures",
     "ReadImaged": "images",
     "WriteSegmentationd": "writing",
     "atomic_path": "atomic",
     "check_channels": "images",
+    "check_labels": "label_check",
     "check_readable": "images",
     "image_stem": "image_files",
     "image_suffix": "image_files",
+    "labelled_dataset": "label_check",
     "read_dataset": "registry",
     "read_image": "images",
     "read_label": "labels",
@@ -36,6 +39,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "IMAGE_SUFFIXES",
+    "GeometryPolicy",
     "LabelRule",
     "LoadLabeld",
     "PictureReader",
@@ -43,9 +47,11 @@ __all__ = [
     "WriteSegmentationd",
     "atomic_path",
     "check_channels",
+    "check_labels",
     "check_readable",
     "image_stem",
     "image_suffix",
+    "labelled_dataset",
     "read_dataset",
     "read_image",
     "read_label",
@@ -59,7 +65,10 @@ if TYPE_CHECKING:
     from monai_dis.data.cases import Case, Dataset
     from monai_dis.data.image_files import IMAGE_SUFFIXES, image_stem, image_suffix, segmentation_suffix
     from monai_dis.data.images import ReadImaged, check_channels, check_readable, read_image
-    from monai_dis.data.labels import LabelRule, LoadLabeld, read_label, read_masks
+    from monai_dis.data.label_check import check_labels, labelled_dataset
+    from monai_dis.data.label_geometry import GeometryPolicy
+    from monai_dis.data.label_values import LabelRule
+    from monai_dis.data.labels import LoadLabeld, read_label, read_masks
     from monai_dis.data.pictures import PictureReader
     from monai_dis.data.registry import DATASETS, read_dataset
     from monai_dis.data.writing import WriteSegmentationd, write_segmentation

@@ -129,10 +129,13 @@ class Dataset:
         groups: dict[tuple[str, str], list[str]] = {}
         for case in self.part("train"):
             groups.setdefault((case.dataset, case.group or case.name), []).append(case.name)
-        if not 2 <= k <= len(groups):
+        if k < 2:
+            raise DataError(f"the folds of {self.name} are to be {k}; ask for 2 or more.")
+        if len(groups) < k:
+            have = f"is {len(groups)} training case" if len(groups) == 1 else f"are {len(groups)} training cases"
             raise DataError(
-                f"{len(groups)} independent training cases of {self.name} cannot be parted in {k} folds; "
-                f"ask for 2 to {len(groups)} folds."
+                f"there {have} in {self.name} that stand alone, and training out of fold in {k} folds needs {k}; label "
+                f"{k - len(groups)} more (cases of one patient count once, and cases for validation do not count)."
             )
         order = sorted(groups)
         random.Random(seed).shuffle(order)

@@ -64,7 +64,7 @@ def open_picture(path: str | Path) -> Image.Image:
         OSError: when the file cannot be decoded whole.
     """
     with gzip.open(path) if str(path).lower().endswith(".gz") else Path(path).open("rb") as file:
-        picture = Image.open(cast(IO[bytes], file))
+        picture: Image.Image = Image.open(cast(IO[bytes], file))
         kind = picture.format
         pages = getattr(picture, "n_frames", 1)
         # A photograph in MPO format carries previews after the picture itself.
@@ -83,7 +83,7 @@ def open_picture(path: str | Path) -> Image.Image:
 def _is_deep_and_planar(picture: Image.Image) -> bool:
     """Whether a TIFF has more than 8 bits in planes of their own, which Pillow mixes up."""
     tags: Any = getattr(picture, "tag_v2", {})
-    return tags.get(_PLANAR, 1) == 2 and max(tags.get(_BITS, (8,))) > _BYTE_BITS
+    return bool(tags.get(_PLANAR, 1) == 2 and max(tags.get(_BITS, (8,))) > _BYTE_BITS)
 
 
 def _by_planes(path: Path) -> Image.Image:

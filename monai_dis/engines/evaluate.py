@@ -20,7 +20,7 @@ from monai_dis.engines.case_pictures import CasePictures
 from monai_dis.engines.rows import Row, errors_into, raise_failures, summarise
 from monai_dis.engines.score_arms import score_arms, share_of_oracle
 from monai_dis.engines.tables import write_csv, write_json
-from monai_dis.errors import DataError, ImageError, OutputError
+from monai_dis.errors import DataError, OutputError
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.inferers.grid import spacing_mm_of
 from monai_dis.metrics import compare_paired, overlapping_metrics, segmentation_metrics
@@ -68,6 +68,9 @@ class Evaluation:
         overlap: share of a window that its neighbour covers.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or a device.
         label_names: names of the classes by index.
+        label_map: the class of each number in the label files, see `monai_dis.data.label_values`.
+        label_geometry: what is done about a label that lies elsewhere than its image: ``"reject"``, or ``"warn"`` to take its
+            voxels for the image's.
         tolerance: of the surface Dice, in millimetres; in pixels for pictures, which have no spacing.
         image_key: key of the image in the transforms.
         pred_key: key of the answer in the transforms.
@@ -97,6 +100,8 @@ class Evaluation:
         overlap: float | None = None,
         device: str | torch.device = "auto",
         label_names: Mapping[int | str, str] | None = None,
+        label_map: Mapping[Any, Any] | None = None,
+        label_geometry: str = "reject",
         tolerance: float = 2.0,
         image_key: str = "image",
         pred_key: str = "pred",
@@ -109,13 +114,16 @@ class Evaluation:
         self.label_names = {int(index): name for index, name in (label_names or {}).items()}
         self.tolerance = tolerance
         self.on_image = on_image
-        self.settings = {"mode": mode, "dataset": dataset_name, "split": split, "weights": weights_digest(self.network)}
+        self._labels = LoadLabeld("label", label_map=label_map, geometry=label_geometry)
+        self.settings = {
+            "mode": mode, "dataset": dataset_name, "split": split, "weights": weights_digest(self.network),
+            "label_map": dict(label_map or {}), "label_geometry": label_geometry,
+        }  # fmt: skip
         own = run_budget(inferer, mode, windows=windows, coverage=coverage, operations=operations)
         if (budgets or scores) and mode != "dis":
             raise DataError(f"budgets make no sense for the mode {mode}; leave them out, or use the mode dis.")
         if scores and not budgets:
             raise DataError("scores are compared at budgets; give budgets too, such as 0.05, 0.1 and 0.2.")
-        self._read_label = LoadLabeld(keys="label")
         arms: dict[str, tuple[nn.Module, IterativeInferer, Budget]] = {mode: (self.network, inferer, own)}
         if budgets:
             pairs = {"dis": (self.network, inferer)}
@@ -181,7 +189,7 @@ class Evaluation:
     def _truth_of(self, file: str) -> MetaTensor:
         """The label of an image's file, for the oracle."""
         case = next(case for case in self.cases if str(case["image"]) == file)
-        label: MetaTensor = self._read_label(dict(case.items()))["label"]
+        label: MetaTensor = self._labels(dict(case.items()))["label"]
         return label
 
     def _row(self, arm: str, predictor: Predictor, case: Mapping[str, Any]) -> Row:
@@ -189,7 +197,8 @@ class Evaluation:
         row: Row = {"arm": arm, "name": name, "image": str(case["image"])}
         with errors_into(row, name):
             prediction = predictor(Path(str(case["image"])))
-            label = torch.as_tensor(self._read_label(dict(case.items()))["label"])
+            known = self._labels.for_classes(prediction.num_classes)
+            label = torch.as_tensor(known({**dict(case.items()), "image": prediction.image})["label"])
             row.update(self._metrics(prediction, label, name))
             self._pictures.see(arm, name, prediction, label)
             figures = prediction.statistics
@@ -200,8 +209,6 @@ class Evaluation:
 
     def _metrics(self, prediction: Prediction, label: torch.Tensor, name: str) -> dict[str, float]:
         size = prediction.labels.shape[1:]
-        if label.shape[1:] != size:
-            raise ImageError(f"the label of {name} has size {tuple(label.shape[1:])}, its image {tuple(size)}.")
         spacing = spacing_mm_of(prediction.image[None], len(size))
         if label.shape[0] > 1:
             found = prediction.class_masks()
@@ -211,12 +218,6 @@ class Evaluation:
                     "name the bundle's classes or choose another bundle."
                 )
             return overlapping_metrics(found, label, spacing=spacing, tolerance=self.tolerance)
-        highest = int(label.max())
-        if highest >= prediction.num_classes:
-            raise DataError(
-                f"the label of {name} holds class {highest}, the bundle knows 0 to {prediction.num_classes - 1}; "
-                "convert the labels or choose another bundle."
-            )
         if prediction.labels.shape[0] > 1:
             masks = label == torch.arange(1, prediction.num_classes).reshape(-1, *[1] * len(size))
             return overlapping_metrics(prediction.class_masks(), masks, spacing=spacing, tolerance=self.tolerance)

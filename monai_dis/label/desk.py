@@ -60,9 +60,16 @@ def series_modalities(models: Iterable[LabelModel]) -> list[str]:
     return list(found)
 
 
-def strip_paths(error: DisError, *paths: Path) -> DisError:
-    """The same error without the places and names of files, which may be a person's."""
+def strip_paths(error: DisError, *paths: Path, labels: Iterable[Path] = ()) -> DisError:
+    """The same error without the places and names of files, which may be a person's.
+
+    Args:
+        error: whose sentence it is.
+        paths: of images.
+        labels: of their labels.
+    """
+    names = {**dict.fromkeys(map(str, paths), "the image"), **dict.fromkeys(map(str, labels), "the label")}
     sentence = str(error)
-    for path in sorted(map(str, paths), key=len, reverse=True):
-        sentence = sentence.replace(path, "the image")
+    for path in sorted(names, key=len, reverse=True):
+        sentence = sentence.replace(path, names[path])
     return type(error)(sentence)

@@ -21,7 +21,6 @@ from monai_dis.inferers.clicks import Click, mosaic_of_labels, with_click
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.label.answer import describe
 from monai_dis.label.cases import Case, CaseStore, Standing, file_stamp
-from monai_dis.label.label_files import read_label
 from monai_dis.label.look import look_classes, look_map, ranked_places, windows_mask
 from monai_dis.label.parts import ModelParts, open_parts
 from monai_dis.label.request import InferRequest, Point
@@ -58,15 +57,21 @@ class LabelModel:
         bundle: name or folder.
         weights: file of published weights, which take the place of the bundle's own where and when it exists.
         lock: held while a network runs, so that one runs at a time; shared by all models of a server.
+        label_geometry: what is done about a label that lies elsewhere than its image, ``"reject"`` or ``"warn"``.
 
     Raises:
         BundleError: when the bundle or its weights cannot be used.
     """
 
     def __init__(
-        self, bundle: str | Path, *, weights: Path | None = None, lock: AbstractContextManager[Any] | None = None
+        self,
+        bundle: str | Path,
+        *,
+        weights: Path | None = None,
+        lock: AbstractContextManager[Any] | None = None,
+        label_geometry: str = "reject",
     ) -> None:
-        self.parts: ModelParts = open_parts(bundle)
+        self.parts: ModelParts = open_parts(bundle, label_geometry=label_geometry)
         self.name = self.parts.folder.name
         self.classes = self.parts.classes
         self.spatial_dims = NetworkInput.of(self.parts.network).spatial_dims or 3
@@ -126,7 +131,7 @@ class LabelModel:
             watch = Stopwatch(device)
             case, predictor = self._case(path, image, device, watch)
             prepared = case.prepared
-            given = None if label is None else read_label(label, prepared.original)
+            given = None if label is None else self.parts.label_of(label, prepared.original)
             if given is None:
                 standing = self._automatic(case, request, watch)
             else:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from monai_dis.bundle import Bundle, BundleMetadata, find_bundle, load_bundle
 from monai_dis.bundle.foreign import foreign_parts, is_foreign
+from monai_dis.data import LoadLabeld
 
 if TYPE_CHECKING:
+    from monai.data.meta_tensor import MetaTensor
     from monai.transforms.compose import Compose
     from torch import nn
 
@@ -33,6 +35,7 @@ class ModelParts:
         classes: names of the classes by index, from 1.
         overlap: of the bundle's own sliding window; None for the default.
         foreign: whether the bundle knows nothing of us.
+        label_geometry: what is done about a reader's label that lies elsewhere than its image, ``"reject"`` or ``"warn"``.
     """
 
     folder: Path
@@ -44,15 +47,38 @@ class ModelParts:
     classes: Mapping[int, str]
     overlap: Any = None
     foreign: bool = False
+    label_geometry: str = "reject"
+
+    def label_of(self, file: str | Path, image: MetaTensor) -> MetaTensor:
+        """A reader's label as class indices on the voxels of its image.
+
+        Args:
+            file: of the label.
+            image: (C, *spatial) as read.
+
+        Returns:
+            (1, *spatial) float32.
+
+        Raises:
+            DisError: when it cannot be read, lies elsewhere, or has numbers that are no classes of the model.
+        """
+        label: MetaTensor = self.label_reader({"image": image, "label": str(file)})["label"].float()
+        return label
+
+    @property
+    def label_reader(self) -> LoadLabeld:
+        """What reads labels of the model's classes, as training and evaluation do."""
+        return LoadLabeld("label", len(self.classes) + 1, geometry=self.label_geometry)
 
 
-def open_parts(name_or_folder: str | Path) -> ModelParts:
+def open_parts(name_or_folder: str | Path, *, label_geometry: str = "reject") -> ModelParts:
     """Open a bundle and load its weights.
 
     A bundle's config is code: open only bundles that you trust.
 
     Args:
         name_or_folder: of a DIS bundle, or of a segmentation bundle of MONAI's model zoo.
+        label_geometry: what is done about a reader's label that lies elsewhere than its image, ``"reject"`` or ``"warn"``.
 
     Raises:
         BundleError: when the bundle or its weights are missing or cannot be used.
@@ -78,6 +104,7 @@ def open_parts(name_or_folder: str | Path) -> ModelParts:
         _class_names(bundle),
         overlap,
         is_foreign(bundle),
+        label_geometry,
     )
 
 

@@ -34,6 +34,7 @@ class Serving:
         host: address to listen on.
         port: likewise.
         work: folder for logs, trained weights, sessions and what is fetched; made when missing.
+        label_geometry: what is done about a label that lies elsewhere than its image, ``"reject"`` or ``"warn"``.
     """
 
     studies: str
@@ -41,6 +42,7 @@ class Serving:
     host: str = "127.0.0.1"
     port: int = 8000
     work: Path | None = None
+    label_geometry: str = "reject"
 
     @property
     def from_archive(self) -> bool:
@@ -135,7 +137,8 @@ def run_server(serving: Serving, names: Sequence[str]) -> None:
 
     sys.argv = [
         "monailabel", "start_server", "--app", str(app), "--studies", studies, "--host", serving.host,
-        "--port", str(serving.port), "--conf", "models", models, "-v", "WARNING", "--log_level", "warning",
+        "--port", str(serving.port), "--conf", "models", models,
+        "--conf", "label_geometry", serving.label_geometry, "-v", "WARNING", "--log_level", "warning",
     ]  # fmt: skip
     Main().run()
 

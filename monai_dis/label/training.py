@@ -21,6 +21,7 @@ from monai.losses.dice import DiceCELoss
 from monai.transforms.spatial.array import SpatialResample
 from torch import Tensor, nn
 
+from monai_dis.data import check_labels
 from monai_dis.errors import DataError
 from monai_dis.inferers.call import NetworkCall
 from monai_dis.inferers.coarse import coarse_pass
@@ -28,7 +29,6 @@ from monai_dis.inferers.grid import resample, spatial
 from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
 from monai_dis.inferers.score import probabilities
 from monai_dis.inferers.stages import Stages, stages_of
-from monai_dis.label.label_files import read_label
 from monai_dis.label.parts import ModelParts
 from monai_dis.label.published import Shelf
 from monai_dis.pipeline.modes import make_runner
@@ -158,10 +158,11 @@ def train(
         on_epoch: called after each epoch.
 
     Raises:
-        DataError: when there are too few cases.
-        DisError: when an image or a label cannot be read.
+        DataError: when there are too few cases, or labels cannot be used; before anything is trained.
+        DisError: when an image cannot be read.
     """
     teaching, judging = split_cases(cases, schedule.val_split)
+    check_labels(({"image": str(case.image), "label": str(case.label)} for case in cases), parts.label_reader)
     start, chance = time.perf_counter(), random.Random(schedule.seed)
     torch.manual_seed(schedule.seed)
     network = parts.network.eval()  # running statistics of norms are those of the bundle's training set
@@ -210,7 +211,7 @@ def validation_dice(parts: ModelParts, cases: Sequence[LabelledCase]) -> float:
     for case in cases:
         with torch.inference_mode():
             prediction = predictor(case.image)
-        truth = torch.as_tensor(read_label(case.label, prediction.image))[0].round()
+        truth = torch.as_tensor(parts.label_of(case.label, prediction.image))[0]
         for number, mask in enumerate(prediction.class_masks(), start=1):
             other = truth == number
             size = float(mask.sum() + other.sum())
@@ -223,6 +224,7 @@ class HeldCases:
     """Prepared cases, the last ones kept."""
 
     def __init__(self, parts: ModelParts) -> None:
+        self.parts = parts
         self.device = next(parts.network.parameters()).device
         runner = make_runner(parts.network, parts.inferer, "dis", parts.inferer.settings.budget)
         self.predictor = Predictor(runner, parts.network, parts.preprocessing, parts.postprocessing, self.device)
@@ -232,13 +234,13 @@ class HeldCases:
         """Image (1, Ci, *spatial) and class indices (1, 1, *spatial) on the same voxels."""
         if case.name not in self.kept:
             prepared = self.predictor.prepare(case.image, None, Stopwatch(self.device))
-            label = read_label(case.label, prepared.original)
+            label = self.parts.label_of(case.label, prepared.original)
             there = SpatialResample(mode="nearest", padding_mode="zeros")(
                 label, dst_affine=prepared.image.affine, spatial_size=prepared.image.shape[1:]
             )
             batch = prepared.batch
             image = batch.as_tensor() if isinstance(batch, MetaTensor) else batch
-            self.kept[case.name] = (image, torch.as_tensor(there).round()[None].to(self.device))
+            self.kept[case.name] = (image, torch.as_tensor(there)[None].to(self.device))
             if len(self.kept) > _HELD:
                 self.kept.popitem(last=False)
         self.kept.move_to_end(case.name)

@@ -140,8 +140,12 @@ def test_a_fold_and_its_rest_make_the_training_list(data: Dataset) -> None:
         pytest.param({"split": "val", "fold": 0}, "a fold is a part of the training cases", id="fold-of-val"),
         pytest.param({"fold": 0, "held_out_fold": 1}, "either `fold` or `held_out_fold`", id="both"),
         pytest.param({"fold": 3, "folds": 3}, "no fold 3; 3 folds are counted from 0 to 2", id="fold-too-high"),
-        pytest.param({"fold": 0, "folds": 10}, "9 independent training cases .* 10 folds", id="more-folds-than-cases"),
-        pytest.param({"fold": 0, "folds": 1}, "ask for 2 to 9 folds", id="one-fold"),
+        pytest.param(
+            {"fold": 0, "folds": 10},
+            "there are 9 training cases in folder .* in 10 folds needs 10; label 1 more",
+            id="more-folds-than-cases",
+        ),
+        pytest.param({"fold": 0, "folds": 1}, "folds of folder are to be 1; ask for 2 or more", id="one-fold"),
     ],
 )
 def test_what_cannot_be_listed(data: Dataset, arguments: dict[str, object], message: str) -> None:

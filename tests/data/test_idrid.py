@@ -97,7 +97,7 @@ def test_the_simple_layout_parts_the_index_in_masks(tmp_path: Path) -> None:
 
 def test_an_index_beyond_the_types_is_refused(tmp_path: Path) -> None:
     make_simple(tmp_path, ("a", "b"), mask=INDEX + 1)
-    with pytest.raises(DataError, match="holds class 5, the network knows 0 to 4"):
+    with pytest.raises(DataError, match="holds 5, and the classes are 0 to 4"):
         _masks(read_dataset("idrid", tmp_path).datalist("all")[0])
 
 

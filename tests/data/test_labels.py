@@ -82,10 +82,10 @@ def test_volumes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        pytest.param([0.0, 0.5], "holds values from 0 to 0.5", id="fractions"),
-        pytest.param([-1.0, 1.0], "holds values from -1 to 1", id="negative"),
-        pytest.param([0.0, 300.0], "holds values from 0 to 300", id="too-many-classes"),
-        pytest.param([0.0, 4.0], "holds class 4, the network knows 0 to 3", id="class-that-the-network-lacks"),
+        pytest.param([0.0, 0.5], "holds 0.5, and a label holds whole numbers", id="fractions"),
+        pytest.param([-1.0, 1.0], "holds -1, and the classes are 0 to 3", id="negative"),
+        pytest.param([0.0, 300.0], "holds 300, and the classes are 0 to 3", id="too-many-classes"),
+        pytest.param([0.0, 4.0], "holds 4, and the classes are 0 to 3", id="class-that-the-network-lacks"),
     ],
 )
 def test_values_that_are_no_class_indices(tmp_path: Path, values: list[float], message: str) -> None:
@@ -117,10 +117,10 @@ def test_a_label_of_another_size_than_its_image_is_refused_even_when_the_image_w
     save(tmp_path / "image.png", np.zeros((4, 6), np.uint8))
     save(tmp_path / "label.png", np.zeros((6, 4), np.uint8))
     item = {"image": str(tmp_path / "image.png"), "label": str(tmp_path / "label.png")}
-    with pytest.raises(DataError, match=r"label\.png is 4x6 pixels, its image 6x4"):
+    with pytest.raises(DataError, match=r"label\.png is 4x6 pixels, .*image\.png is 6x4"):
         LoadLabeld("label")(ReadImaged("image")(item))
     resized = Resize((8, 8))(read_image(item["image"]))
-    with pytest.raises(DataError, match="its image 6x4"):
+    with pytest.raises(DataError, match=r"image\.png is 6x4"):
         LoadLabeld("label")({**item, "image": resized})
     item["label"] = item["image"]
     assert LoadLabeld("label")({**item, "image": resized})["label"].shape == (1, 6, 4)
@@ -145,18 +145,18 @@ def test_load_labeld_gives_a_channel_for_each_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has the 2 classes first, second, the network knows 1"):
         LoadLabeld("label", num_classes=2)(item)
     save(tmp_path / "a.png", CLASSES)
-    with pytest.raises(DataError, match="holds class 3, the network knows 0 to 1"):
+    with pytest.raises(DataError, match="holds 2, 3, and the classes are 0 to 1"):
         LoadLabeld("label")(item)
 
 
 def test_masks_that_do_not_cover_each_other_or_are_not_there(tmp_path: Path) -> None:
     save(tmp_path / "a.png", BINARY)
     save(tmp_path / "b.png", BINARY.T)
-    with pytest.raises(DataError, match=r"b\.png is 2x3 pixels, another mask of it 3x2"):
+    with pytest.raises(DataError, match=r"b\.png is 2x3 pixels, .*a\.png is 3x2"):
         read_masks({"a": tmp_path / "a.png", "b": tmp_path / "b.png"})
     with pytest.raises(DataError, match="no mask file for any of a, b; name one, or read the image first"):
         read_masks({"a": None, "b": None})
     save(tmp_path / "image.png", np.zeros((4, 6), np.uint8))
     item = {"image": str(tmp_path / "image.png"), "label": {"a": str(tmp_path / "a.png")}}
-    with pytest.raises(DataError, match=r"a\.png is 3x2 pixels, its image 6x4"):
+    with pytest.raises(DataError, match=r"a\.png is 3x2 pixels, .*image\.png is 6x4"):
         LoadLabeld("label")(ReadImaged("image")(item))

@@ -98,7 +98,7 @@ def test_a_stage_without_config_is_named(tmp_path: Path) -> None:
 def test_the_last_epoch_counts(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path) is None
     for epoch in (9, 10, 2):
-        (tmp_path / f"checkpoint_epoch={epoch}.pt").touch()
+        torch.save({"trainer": {}}, tmp_path / f"checkpoint_epoch={epoch}.pt")
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint_epoch=10.pt"
 
 

@@ -99,7 +99,7 @@ def data(tmp_path):
 def test_configs_are_the_posters_recipe(data, overlay, scale, stored, crop):
     config = ConfigParser()
     config.read_config([str(CONFIGS / "stage.yaml"), str(CONFIGS / f"{overlay}.yaml")])
-    config.update({"dataset_name": "ph2", "data_dir": str(data), "scale": scale, "cases": 1})
+    config.update({"dataset_name": "ph2", "data_dir": str(data), "scale": scale, "most_cases": 1})
     dataset = config.get_parsed_content("train_dataset")
     assert dataset[0]["image"].shape == (3, crop, crop)
     assert dataset[0]["label"].shape == (1, crop, crop)

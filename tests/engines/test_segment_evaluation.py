@@ -130,7 +130,9 @@ def test_a_split_takes_its_own_cases(tiny_bundle: Path, data: Path, tmp_path: Pa
 
 def test_a_bad_case_is_reported_and_the_others_are_measured(tiny_bundle: Path, data: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((32, 40), 7, dtype=np.uint8)).save(data / "labels" / "half.png")
-    with pytest.raises(ImageError, match=r"(?s)1 of 2 images.*half holds class 7, the bundle knows 0 to 1"):
+    with pytest.raises(
+        ImageError, match=r"(?s)1 of 2 images.*half\.png holds 7, and the classes are 0 to 1; .* --labels 7=1 "
+    ):
         evaluate(tiny_bundle, data, tmp_path / "out")
     results = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert results["arms"][0]["images"] == 1
@@ -174,7 +176,7 @@ def test_overlapping_classes_are_measured_against_an_index_too(
 
 
 def test_masks_of_other_classes_than_the_bundles(tiny_bundle: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="the label of same has masks of 2 classes, the bundle knows 1"):
+    with pytest.raises(ImageError, match="the label has the 2 classes first, second, the network knows 1"):
         evaluate(tiny_bundle, data, tmp_path / "out", data_dir=_with_masks(data))
 
 

@@ -55,7 +55,7 @@ def read_cases(items: Sequence[Mapping[str, Any]], prepare: Compose) -> Iterator
         prepare: the transforms of images in training; the label stays as it is.
     """
     invert = Invertd(keys="pred", transform=prepare, orig_keys="image", nearest_interp=False, to_tensor=True)
-    load_label = LoadLabeld(keys="label")
+    load_label = LoadLabeld(keys="label", num_classes=2)
     for item in items:
         data: dict[Any, Any] = load_label(prepare(dict(item)))
         image, truth = data["image"], torch.as_tensor(data["label"]) > 0

@@ -127,7 +127,7 @@ class Experiment:
             "effort": self.effort,
             "least_steps": f"${self.least_steps} * @scale",
             "seed": self.seed,
-            "cases": self.train_cases,
+            "most_cases": self.train_cases,
         }
 
     def arms(self) -> list[Arm]:
