@@ -29,8 +29,8 @@ from monai_dis.data.images import read_image
 from monai_dis.engines.click_step import largest_error
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.inferers.clicks import Click, with_click
-from monai_dis.label.parts import ModelParts, open_parts
 from monai_dis.label.training import HeldCases, LabelledCase
+from monai_dis.pipeline.model import Model
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 RESULTS = Path(__file__).parents[1] / "docs" / "label_results.json"
@@ -154,7 +154,7 @@ def clicks(
     most: Annotated[int, typer.Option(help="Cases.")] = 12,
     weights: Annotated[str, typer.Option(help="How the weights were made, for the record.")] = "",
 ) -> None:
-    parts = open_parts(bundle)
+    parts = Model.open(bundle, {"device": "cpu"}, clicks=True)
     cases = list(read_dataset("folder", data).datalist("val"))[:most]
     curves: dict[str, list[list[float]]] = {
         "clicks": [],
@@ -198,9 +198,7 @@ def _without_clicks(network: Any) -> Any:
     return TwoStageNet(network.coarse, network.refine, network.conditioning, network.scorer).eval()
 
 
-def _clicked(
-    parts: ModelParts, image: torch.Tensor, truth: torch.Tensor, mosaic: Any
-) -> tuple[list[float], list[float]]:
+def _clicked(model: Model, image: torch.Tensor, truth: torch.Tensor, mosaic: Any) -> tuple[list[float], list[float]]:
     made: list[Click] = []
     dices, seconds = [], []
     for number in range(CLICKS[-1] + 1):
@@ -211,7 +209,7 @@ def _clicked(
         if place is not None:
             start = time.perf_counter()
             made.append(Click(tuple(float(p) for p in place), int(truth[(0, 0, *place)])))
-            mosaic, *_ = with_click(mosaic, image, parts.network, made, parts.inferer.settings)
+            mosaic, *_ = with_click(mosaic, image, model.network, made, model.inferer.settings)
             seconds.append(time.perf_counter() - start)
     return dices, seconds
 

@@ -108,8 +108,8 @@ class DisApp(MONAILabelApp):
     def init_infers(self):
         tasks = {}
         for name, model in self.models.items():
-            tasks[name] = DisInfer(model, InferType.SEGMENTATION, model.parts.metadata.task)
-            tasks[name + CLICKS] = DisInfer(model, InferType.DEEPEDIT, "refine by clicks: " + model.parts.metadata.task)
+            tasks[name] = DisInfer(model, InferType.SEGMENTATION, model.metadata.task)
+            tasks[name + CLICKS] = DisInfer(model, InferType.DEEPEDIT, "refine by clicks: " + model.metadata.task)
             tasks[name + LOOK] = DisInfer(model, InferType.SEGMENTATION, "where to look: uncertain and refined places")
         return tasks
 
@@ -192,7 +192,7 @@ class DisInfer(BasicInferTask):
         config = {"mode": list(MODES), "budget": list(BUDGETS), "device": ["auto", "cpu"]}
         super().__init__(
             path=str(model.weights) if model.weights else None,
-            network=model.parts.network,
+            network=model.model.network,
             type=kind,
             labels={"background": 0, **{name: number for number, name in classes.items()}},
             dimension=model.spatial_dims,
@@ -217,13 +217,13 @@ class DisInfer(BasicInferTask):
         suffix = answer_suffix(".seg.dcm" if wanted_output.get() == "dicom_seg" else known.extension, path)
         handle, name = tempfile.mkstemp(suffix=suffix)
         os.close(handle)
-        segments = segment_entries(self.model.parts.metadata, answer.classes)
+        segments = segment_entries(self.model.metadata, answer.classes)
         if suffix == ".seg.dcm":
             if not series.is_dir():
                 raise RequestError("DICOM SEG is for images of a DICOM archive; choose .seg.nrrd or .nii.gz.")
             write_series_seg(
                 series, answer.labels, segments, Path(name), name=self.model.name,
-                version=self.model.parts.metadata.version, weights=self.model.digest(), by_reader=bool(known.points),
+                version=self.model.metadata.version, weights=self.model.digest(), by_reader=bool(known.points),
             )  # fmt: skip
         else:
             layered = answer.layers is not None and suffix == ".seg.nrrd"
@@ -276,7 +276,7 @@ class DisTrain(BasicTrainTask):
         return {**super().stats(), "versions": self.shelf.versions()}
 
     def network(self, context):
-        return self.model.parts.network
+        return self.model.model.network
 
     def optimizer(self, context):
         return None
@@ -291,7 +291,7 @@ class DisTrain(BasicTrainTask):
         return []
 
     def val_inferer(self, context):
-        return self.model.parts.inferer
+        return self.model.model.inferer
 
     def __call__(self, request, datastore):
         known = {key: value for key, value in request.items() if key not in ("local_rank", "bundle_path")}
@@ -324,7 +324,7 @@ class DisTrain(BasicTrainTask):
             })  # fmt: skip
 
         try:
-            outcome = train(self.model.parts, cases, schedule, self.shelf, on_epoch)
+            outcome = train(self.model.model, cases, schedule, self.shelf, on_epoch)
         except DisError as error:
             said = strip_paths(error, *(case.image for case in cases), labels=[case.label for case in cases])
             print(said, flush=True)
@@ -379,7 +379,7 @@ class GainScoring(ScoringMethod):
             print(f"{done} of {total} images looked at, {scored} scored", flush=True)
 
         return score_images(
-            self.book, images, lambda path: expected_gain(self.model.parts, path), self.model.digest(), on_image
+            self.book, images, lambda path: expected_gain(self.model.model, path), self.model.digest(), on_image
         )
 
 
@@ -439,10 +439,10 @@ def _reader_segments(said, labels, app):
     names = {int(each["idx"]): str(each["name"]) for each in said or () if "idx" in each and "name" in each}
     known = {}
     for model in app.models.values():
-        entries = segment_entries(model.parts.metadata, model.classes)
+        entries = segment_entries(model.metadata, model.classes)
         known.update({name: entries[number] for number, name in model.classes.items()})
     last = max([int(labels.max()), 1, *names])
     plain = {number: names.get(number, f"label {number}") for number in range(1, last + 1)}
     first = next(iter(app.models.values()))
-    made = segment_entries(first.parts.metadata, plain)
+    made = segment_entries(first.metadata, plain)
     return {number: known.get(name, made[number]) for number, name in plain.items()}

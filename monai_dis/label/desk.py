@@ -54,7 +54,7 @@ def series_modalities(models: Iterable[LabelModel]) -> list[str]:
     """Modalities that models take, for looking through an archive; CT and MR where none says so."""
     found: dict[str, None] = {}
     for model in models:
-        entry = model.parts.metadata.dicom
+        entry = model.metadata.dicom
         for modality in ("CT", "MR") if entry is None else entry.modalities:
             found[modality] = None
     return list(found)

@@ -15,6 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.spatial.array import SpatialResample
 from torch import Tensor
 
+from monai_dis.bundle.metadata import BundleMetadata
 from monai_dis.bundle.weights import load_weights, weights_digest
 from monai_dis.errors import ImageError
 from monai_dis.inferers.clicks import Click, mosaic_of_labels, with_click
@@ -22,8 +23,8 @@ from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.label.answer import describe
 from monai_dis.label.cases import Case, CaseStore, Standing, file_stamp
 from monai_dis.label.look import look_classes, look_map, ranked_places, windows_mask
-from monai_dis.label.parts import ModelParts, open_parts
 from monai_dis.label.request import InferRequest, Point
+from monai_dis.pipeline.model import Model
 from monai_dis.pipeline.modes import make_runner, run_budget
 from monai_dis.pipeline.network_input import NetworkInput
 from monai_dis.pipeline.predict import Prediction, Predictor, Prepared, Stopwatch
@@ -71,13 +72,14 @@ class LabelModel:
         lock: AbstractContextManager[Any] | None = None,
         label_geometry: str = "reject",
     ) -> None:
-        self.parts: ModelParts = open_parts(bundle, label_geometry=label_geometry)
-        self.name = self.parts.folder.name
-        self.classes = self.parts.classes
-        self.spatial_dims = NetworkInput.of(self.parts.network).spatial_dims or 3
+        self.model = Model.open(bundle, {"device": "cpu"}, clicks=True, label_geometry=label_geometry)
+        assert self.model.folder is not None
+        self.name = self.model.folder.name
+        self.classes = self.model.classes
+        self.spatial_dims = NetworkInput.of(self.model.network).spatial_dims or 3
         self.weights = weights
         self.lock = RLock() if lock is None else lock
-        self._own = {key: value.clone() for key, value in self.parts.network.state_dict().items()}
+        self._own = {key: value.clone() for key, value in self.model.network.state_dict().items()}
         self._loaded: Any = None
         self._cases = CaseStore()
         self._device = torch.device("cpu")
@@ -90,7 +92,7 @@ class LabelModel:
         if stamp == self._loaded:
             return False
         with self.lock:
-            network = self.parts.network
+            network = self.model.network
             if stamp is None:
                 network.load_state_dict(self._own)
             else:
@@ -100,9 +102,15 @@ class LabelModel:
             self._cases.clear()
         return True
 
+    @property
+    def metadata(self) -> BundleMetadata:
+        """What the bundle says of itself."""
+        assert self.model.metadata is not None
+        return self.model.metadata
+
     def digest(self) -> str:
         """SHA-256 of the weights in use."""
-        return weights_digest(self.parts.network)
+        return weights_digest(self.model.network)
 
     def infer(
         self,
@@ -131,7 +139,7 @@ class LabelModel:
             watch = Stopwatch(device)
             case, predictor = self._case(path, image, device, watch)
             prepared = case.prepared
-            given = None if label is None else self.parts.label_of(label, prepared.original)
+            given = None if label is None else self.model.label_of(label, prepared.original)
             if given is None:
                 standing = self._automatic(case, request, watch)
             else:
@@ -153,12 +161,14 @@ class LabelModel:
     def _case(
         self, path: Path, image: MetaTensor | None, device: torch.device, watch: Stopwatch
     ) -> tuple[Case, Predictor]:
-        parts = self.parts
+        model = self.model
         if device != self._device:
-            parts.network.to(device)
+            model.network.to(device)
             self._device = device
-        runner = make_runner(parts.network, parts.inferer, "dis", parts.inferer.settings.budget)
-        predictor = Predictor(runner, parts.network, parts.preprocessing, parts.postprocessing, device)
+        runner = make_runner(model.network, model.inferer, "dis", model.inferer.settings.budget)
+        predictor = Predictor(
+            runner, model.network, model.predictor.preprocessing, model.predictor.postprocessing, device
+        )
         key = (file_stamp(path) if path.exists() else str(path), str(device))
         case = self._cases.get(key)
         if case is None:
@@ -172,16 +182,16 @@ class LabelModel:
         return case.standing[key]
 
     def _run(self, batch: Tensor, request: InferRequest, watch: Stopwatch) -> Standing:
-        parts = self.parts
+        model = self.model
         operations = request.budget if request.mode == "dis" else None
-        budget = run_budget(parts.inferer, request.mode, operations=operations)
-        overlap = parts.overlap if request.mode == "sliding-window" else None
-        runner = make_runner(parts.network, parts.inferer.replaced(output="logits"), request.mode, budget, overlap)
+        budget = run_budget(model.inferer, request.mode, operations=operations)
+        overlap = model.window_overlap if request.mode == "sliding-window" else None
+        runner = make_runner(model.network, model.inferer.replaced(output="logits"), request.mode, budget, overlap)
         if request.mode == "sliding-window":
             with watch.stage("refine"):
                 logits, statistics = runner(batch)
             plain = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
-            activation = parts.inferer.settings.activation or ("softmax" if plain.shape[1] > 1 else "sigmoid")
+            activation = model.inferer.settings.activation or ("softmax" if plain.shape[1] > 1 else "sigmoid")
             return Standing(Mosaic(plain, plain.shape[2:], activation), statistics)
         result = runner.inferer.run(batch, runner.network)
         for stage, seconds in result.seconds.items():
@@ -199,12 +209,12 @@ class LabelModel:
         return Standing(result.mosaic, {**plain_figures, "channels": result.mosaic.channels})
 
     def _from_label(self, given: MetaTensor, prepared: Prepared) -> Standing:
-        image, inferer = prepared.image, self.parts.inferer
+        image, inferer = prepared.image, self.model.inferer
         channels = len(self.classes) + 1
         activation = inferer.settings.activation
         if activation is None:
             # One class is one channel and a sigmoid, in every bundle but those with a channel for the background.
-            channels = channels if _channels_of(self.parts.network) != 1 else 1
+            channels = channels if _channels_of(self.model.network) != 1 else 1
             activation = "softmax" if channels > 1 else "sigmoid"
         elif activation == "sigmoid":
             channels -= 1
@@ -222,14 +232,14 @@ class LabelModel:
         standing = case.clicked.get(key, base) if keep else base
         if not set(standing.clicks) <= set(clicks):
             standing = base
-        settings = self.parts.inferer.settings
+        settings = self.model.inferer.settings
         with watch.stage("clicks"):
             for click in clicks:
                 if click in standing.clicks:
                     continue
                 every = (*standing.clicks, click)
                 mosaic, corner, size = with_click(
-                    standing.mosaic, case.prepared.batch, self.parts.network, every, settings
+                    standing.mosaic, case.prepared.batch, self.model.network, every, settings
                 )
                 standing = Standing(mosaic, base.statistics, every, (*standing.changed, (corner, size)))
         if keep:
@@ -261,7 +271,7 @@ class LabelModel:
         refined = int(known.get("windows_refined", len(known["windows"]))) + len(clicked)
         with watch.stage("merge"):
             logits = standing.mosaic.compose()
-            if self.parts.inferer.settings.output == "labels" and not uncertainty:
+            if self.model.inferer.settings.output == "labels" and not uncertainty:
                 answer = standing.mosaic.labels()
             else:
                 answer = logits

@@ -17,7 +17,7 @@ from monai_dis.inferers import Budget
 from monai_dis.inferers.gain import Scorer
 from monai_dis.inferers.stages import stages_of
 from monai_dis.label.cases import file_stamp
-from monai_dis.label.parts import ModelParts
+from monai_dis.pipeline.model import Model
 from monai_dis.pipeline.modes import make_runner
 from monai_dis.pipeline.predict import Predictor, Stopwatch
 
@@ -27,27 +27,27 @@ __all__ = ["ScoreBook", "expected_gain", "next_image", "score_images"]
 _WRITTEN_EVERY = 20
 
 
-def expected_gain(parts: ModelParts, path: Path) -> float:
+def expected_gain(model: Model, path: Path) -> float:
     """What refinement, or a reader, is expected to gain on an image: by the network's own scorer where it has one.
 
     The sum over the image: mean of the expected gain times the number of voxels, as a share of the voxels that the coarse answer calls
     foreground, so that a small organ counts as a large one does. Without a scorer the uncertainty (entropy) takes its place.
 
     Args:
-        parts: of the bundle.
+        model: of the bundle.
         path: of the image.
 
     Raises:
         DisError: when the image cannot be read.
     """
-    device = next(parts.network.parameters()).device
-    runner = make_runner(parts.network, parts.inferer, "coarse", Budget(windows=0))
-    predictor = Predictor(runner, parts.network, parts.preprocessing, parts.postprocessing, device)
+    device = next(model.network.parameters()).device
+    runner = make_runner(model.network, model.inferer, "coarse", Budget(windows=0))
+    predictor = Predictor(runner, model.network, model.predictor.preprocessing, model.predictor.postprocessing, device)
     batch = predictor.prepare(path, None, Stopwatch(device)).batch
     with torch.inference_mode():
-        result = runner.inferer.run(batch, parts.network)
+        result = runner.inferer.run(batch, model.network)
         mosaic = result.mosaic
-        scorer = _scorer(parts)
+        scorer = _scorer(model)
         if scorer is None:
             gain = mosaic.uncertainty(size=mosaic.grid_size(0), level=0)
         else:
@@ -138,9 +138,9 @@ def _value(entry: Mapping[str, Any] | None) -> float:
     return -1.0 if score is None else float(score)
 
 
-def _scorer(parts: ModelParts) -> Any:
-    levels = parts.inferer.settings.levels
-    return next((scorer for scorer in stages_of(parts.network, levels).scorers if scorer is not None), None)
+def _scorer(model: Model) -> Any:
+    levels = model.inferer.settings.levels
+    return next((scorer for scorer in stages_of(model.network, levels).scorers if scorer is not None), None)
 
 
 def _foreground(logits: Tensor, activation: str) -> Tensor:

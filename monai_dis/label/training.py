@@ -29,8 +29,8 @@ from monai_dis.inferers.grid import resample, spatial
 from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
 from monai_dis.inferers.score import probabilities
 from monai_dis.inferers.stages import Stages, stages_of
-from monai_dis.label.parts import ModelParts
 from monai_dis.label.published import Shelf
+from monai_dis.pipeline.model import Model
 from monai_dis.pipeline.modes import make_runner
 from monai_dis.pipeline.predict import Predictor, Stopwatch
 
@@ -142,7 +142,7 @@ def split_cases(cases: Sequence[LabelledCase], share: float) -> tuple[list[Label
 
 
 def train(
-    parts: ModelParts,
+    model: Model,
     cases: Sequence[LabelledCase],
     schedule: Schedule,
     shelf: Shelf,
@@ -151,7 +151,7 @@ def train(
     """Train on final labels and publish the best epoch, if it is at least as good as the weights in use.
 
     Args:
-        parts: of the bundle, with the weights in use; its network has the best weights afterwards.
+        model: of the bundle, with the weights in use; its network has the best weights afterwards.
         cases: with final labels.
         schedule: how long, and what.
         shelf: where weights are published.
@@ -162,13 +162,13 @@ def train(
         DisError: when an image cannot be read.
     """
     teaching, judging = split_cases(cases, schedule.val_split)
-    check_labels(({"image": str(case.image), "label": str(case.label)} for case in cases), parts.label_reader)
+    check_labels(({"image": str(case.image), "label": str(case.label)} for case in cases), model.label_reader)
     start, chance = time.perf_counter(), random.Random(schedule.seed)
     torch.manual_seed(schedule.seed)
-    network = parts.network.eval()  # running statistics of norms are those of the bundle's training set
-    in_use = validation_dice(parts, judging)
+    network = model.network.eval()  # running statistics of norms are those of the bundle's training set
+    in_use = validation_dice(model, judging)
     best, best_state = -1.0, None
-    held = HeldCases(parts)
+    held = HeldCases(model)
     trained = _trainable(network, schedule.parts)
     optimizer = torch.optim.AdamW(trained, lr=schedule.learning_rate, weight_decay=1e-4)
     epochs: list[Epoch] = []
@@ -177,12 +177,12 @@ def train(
         for _ in range(schedule.steps):
             image, label = held(teaching[chance.randrange(len(teaching))])
             optimizer.zero_grad(set_to_none=True)
-            loss = _loss(parts, image, label, schedule.parts, chance)
+            loss = _loss(model, image, label, schedule.parts, chance)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             total += float(loss.detach())
-        dice = validation_dice(parts, judging)
+        dice = validation_dice(model, judging)
         if dice > best:
             best = dice
             best_state = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
@@ -199,19 +199,19 @@ def train(
     return Outcome(version, best, in_use, len(teaching), len(judging), tuple(epochs))
 
 
-def validation_dice(parts: ModelParts, cases: Sequence[LabelledCase]) -> float:
+def validation_dice(model: Model, cases: Sequence[LabelledCase]) -> float:
     """Mean Dice over cases and classes, of the bundle's own way to answer, on the grid of the files.
 
     A class that neither answer nor label has does not count; where nothing counts the result is 1.
     """
-    device = next(parts.network.parameters()).device
-    runner = make_runner(parts.network, parts.inferer, "dis", parts.inferer.settings.budget)
-    predictor = Predictor(runner, parts.network, parts.preprocessing, parts.postprocessing, device)
+    device = next(model.network.parameters()).device
+    runner = make_runner(model.network, model.inferer, "dis", model.inferer.settings.budget)
+    predictor = Predictor(runner, model.network, model.predictor.preprocessing, model.predictor.postprocessing, device)
     values = []
     for case in cases:
         with torch.inference_mode():
             prediction = predictor(case.image)
-        truth = torch.as_tensor(parts.label_of(case.label, prediction.image))[0]
+        truth = torch.as_tensor(model.label_of(case.label, prediction.image))[0]
         for number, mask in enumerate(prediction.class_masks(), start=1):
             other = truth == number
             size = float(mask.sum() + other.sum())
@@ -223,18 +223,20 @@ def validation_dice(parts: ModelParts, cases: Sequence[LabelledCase]) -> float:
 class HeldCases:
     """Prepared cases, the last ones kept."""
 
-    def __init__(self, parts: ModelParts) -> None:
-        self.parts = parts
-        self.device = next(parts.network.parameters()).device
-        runner = make_runner(parts.network, parts.inferer, "dis", parts.inferer.settings.budget)
-        self.predictor = Predictor(runner, parts.network, parts.preprocessing, parts.postprocessing, self.device)
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.device = next(model.network.parameters()).device
+        runner = make_runner(model.network, model.inferer, "dis", model.inferer.settings.budget)
+        self.predictor = Predictor(
+            runner, model.network, model.predictor.preprocessing, model.predictor.postprocessing, self.device
+        )
         self.kept: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
 
     def __call__(self, case: LabelledCase) -> tuple[Tensor, Tensor]:
         """Image (1, Ci, *spatial) and class indices (1, 1, *spatial) on the same voxels."""
         if case.name not in self.kept:
             prepared = self.predictor.prepare(case.image, None, Stopwatch(self.device))
-            label = self.parts.label_of(case.label, prepared.original)
+            label = self.model.label_of(case.label, prepared.original)
             there = SpatialResample(mode="nearest", padding_mode="zeros")(
                 label, dst_affine=prepared.image.affine, spatial_size=prepared.image.shape[1:]
             )
@@ -267,13 +269,13 @@ def _trainable(network: nn.Module, parts: str) -> list[nn.Parameter]:
     return found
 
 
-def _loss(parts: ModelParts, image: Tensor, label: Tensor, which: str, chance: random.Random) -> Tensor:
-    settings = parts.inferer.settings
+def _loss(model: Model, image: Tensor, label: Tensor, which: str, chance: random.Random) -> Tensor:
+    settings = model.inferer.settings
     image = _varied(image, chance)
-    stages = stages_of(parts.network, settings.levels)
+    stages = stages_of(model.network, settings.levels)
     plans = plan_sparse_levels(settings, image)
     wanted = which if plans else "coarse"
-    two_stages = hasattr(parts.network, "coarse") and hasattr(parts.network, "refine")
+    two_stages = hasattr(model.network, "coarse") and hasattr(model.network, "refine")
     if not two_stages:
         wanted = "refine" if plans else "coarse"
     if wanted == "both":

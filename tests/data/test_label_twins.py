@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,13 @@ import pytest
 import torch
 from label_cases import LABEL_CASES, LabelCase
 from monai.transforms import Activationsd, AsDiscreted, Compose, Invertd, Orientationd, ScaleIntensityRanged
-from small_bundle import write_tiny_bundle
 from torch import nn
 
-from monai_dis.bundle.metadata import BundleMetadata
 from monai_dis.data import LoadLabeld, ReadImaged, labelled_dataset, read_image
 from monai_dis.engines import Evaluation
 from monai_dis.errors import DisError, ImageError
 from monai_dis.inferers import Budget, IterativeInferer
-from monai_dis.label.parts import ModelParts
+from monai_dis.pipeline.model import Model
 
 Read = Callable[[LabelCase, Path], np.ndarray]
 
@@ -57,9 +56,8 @@ def label_server(case: LabelCase, folder: Path) -> np.ndarray:
     image, label = case.make(folder)
     pre, post, network, inferer = _parts(case)
     names = {index: str(index) for index in range(1, case.classes)}
-    metadata = BundleMetadata.read(write_tiny_bundle(folder))
-    parts = ModelParts(folder, metadata, network, inferer, pre, post, names, label_geometry=case.geometry)
-    return parts.label_of(label, read_image(image)).numpy()[0]
+    made = Model.of_parts(network, inferer, pre, post, classes=names, device="cpu")
+    return replace(made, label_geometry=case.geometry).label_of(label, read_image(image)).numpy()[0]
 
 
 PATHS = (training, training_without_image, evaluation, label_server)

@@ -20,12 +20,12 @@ from monai_dis.label.discreet_logs import keep_logs_discreet
 from monai_dis.label.files import write_answer, write_nrrd
 from monai_dis.label.look import look_map, ranked_places
 from monai_dis.label.model import LabelModel
-from monai_dis.label.parts import open_parts
 from monai_dis.label.published import Shelf
 from monai_dis.label.request import InferRequest, Point, RequestError, read_infer
 from monai_dis.label.scores import ScoreBook, expected_gain, next_image, score_images
 from monai_dis.label.serving import Serving, app_folder, check_serving
 from monai_dis.label.training import LabelledCase, Schedule, split_cases, train, validation_dice
+from monai_dis.pipeline import Model
 
 CLASSES = {1: "liver", 2: "kidney"}
 
@@ -128,7 +128,7 @@ def test_answers_are_written_in_every_format(suffix: str, model: LabelModel, pho
         pytest.skip("a picture has no NIfTI")
     answer = model.infer(photo, read_infer({}, model.classes))
     file = tmp_path / f"answer{suffix}"
-    write_answer(answer.labels, answer.image, file, segment_entries(model.parts.metadata, answer.classes))
+    write_answer(answer.labels, answer.image, file, segment_entries(model.metadata, answer.classes))
     assert file.stat().st_size > 0
     if suffix == ".png":
         assert np.array_equal(np.asarray(Image.open(file)).T > 0, answer.labels > 0)
@@ -140,7 +140,7 @@ def test_published_weights_are_used_and_brought_back(tiny_bundle: Path, photo: P
     request = read_infer({}, model.classes)
     before = model.infer(photo, request).labels
     nothing = {
-        k: torch.where(torch.tensor("bias" in k), v - 100, v) for k, v in model.parts.network.state_dict().items()
+        k: torch.where(torch.tensor("bias" in k), v - 100, v) for k, v in model.model.network.state_dict().items()
     }
     assert shelf.publish(nothing, {"val_dice": 0.5}) == 1
     assert not model.infer(photo, request).labels.any()
@@ -176,7 +176,7 @@ def test_scores_are_kept_until_something_changes(tmp_path: Path) -> None:
 
 
 def test_a_doubtful_image_is_expected_to_gain_more(tiny_bundle: Path, tmp_path: Path) -> None:
-    parts = open_parts(tiny_bundle)
+    parts = Model.open(tiny_bundle, {"device": "cpu"})
     clear, dim = tmp_path / "clear.png", tmp_path / "dim.png"
     Image.fromarray(disc()).save(clear)
     Image.fromarray(np.where(disc() > 128, 150, 100).astype(np.uint8)).save(dim)
@@ -206,7 +206,7 @@ def test_a_case_stays_on_its_side(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["coarse", "refine", "both"])
 def test_training_mends_a_network_and_publishes_it(part: str, tiny_bundle: Path, tmp_path: Path) -> None:
-    parts = open_parts(tiny_bundle)
+    parts = Model.open(tiny_bundle, {"device": "cpu"})
     with torch.no_grad():
         for name, parameter in parts.network.named_parameters():
             if "bias" in name:
@@ -225,7 +225,7 @@ def test_training_mends_a_network_and_publishes_it(part: str, tiny_bundle: Path,
 
 
 def test_what_is_worse_is_not_published(tiny_bundle: Path, tmp_path: Path) -> None:
-    parts, every, shelf = open_parts(tiny_bundle), cases(tmp_path, 4), Shelf(tmp_path / "shelf")
+    parts, every, shelf = Model.open(tiny_bundle, {"device": "cpu"}), cases(tmp_path, 4), Shelf(tmp_path / "shelf")
     assert validation_dice(parts, every) > 0.9
     outcome = train(parts, every, Schedule(epochs=1, steps=3, learning_rate=1.0, val_split=0.3), shelf)
     if outcome.best_dice < outcome.in_use_dice:
