@@ -24,6 +24,7 @@ from monai_dis.errors import OutputError
 __all__ = ["WriteSegmentationd", "write_segmentation"]
 
 _LARGEST_BYTE = 255
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str, Any], path: str | Path) -> None:
@@ -60,7 +61,8 @@ def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str
                 _check_whole(temporary, values[0].nbytes)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
-        raise OutputError(f"{path} cannot be written ({reason}); make room or choose another output folder.") from error
+        room = "make room or " if error.errno in _FULL else ""
+        raise OutputError(f"{path} cannot be written ({reason}); {room}choose another output folder.") from error
     except RuntimeError as error:  # ITK's, whose last line says why
         reason = (str(error).strip().splitlines() or [""])[-1].removeprefix("Reason: ")
         raise OutputError(f"{path} cannot be written ({reason}); make room or choose another output folder.") from error
