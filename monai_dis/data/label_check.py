@@ -18,7 +18,7 @@ __all__ = ["check_labels", "labelled_dataset"]
 
 logger = logging.getLogger(__name__)
 
-_LISTED = 8
+_LISTED, _TOLD = 8, 3  # numbers; files with a sentence of their own
 _checked: set[tuple[Any, ...]] = set()
 
 
@@ -76,9 +76,9 @@ def check_labels(items: Iterable[Mapping[str, Any]], load: LoadLabeld) -> None:
     unknown = [error for error in errors if isinstance(error, UnknownLabelValues)]
     others = [str(error) for error in errors if not isinstance(error, UnknownLabelValues)]
     parts = [_about_values(unknown)] if unknown else []
-    parts += others[:_LISTED]
-    if len(others) > _LISTED:
-        parts.append(f"{len(others) - _LISTED} more labels cannot be used.")
+    parts += others[:_TOLD]
+    if len(others) > _TOLD:
+        parts.append(f"{len(others) - _TOLD} more")
     if len(parts) == 1:
         raise DataError(parts[0])
     if parts:

@@ -96,12 +96,14 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _remove_training(source: Path, target: Path) -> None:
-    """Remove the training that is in the target; of a bundle that trains in its own folder, its configs stay."""
-    if not (target / "work").is_dir():
-        if (target / "configs").is_dir() and not target.samefile(source):
-            raise OutputError(f"{target} holds a bundle that was not trained there; choose another output folder.")
+    """Remove the training that is in the target, and nothing else; a bundle that trains in its own folder keeps its configs."""
+    if not (target / "configs" / "train.yaml").is_file():
         return
     in_place = target.samefile(source)
+    if not (target / "work").is_dir():
+        if not in_place:
+            raise OutputError(f"{target} holds a bundle that was not trained there; choose another output folder.")
+        return
     for name in ("work",) if in_place else (*_COPIED, *_LEFT):
         if (target / name).is_dir():
             shutil.rmtree(target / name)

@@ -94,6 +94,20 @@ def test_a_work_folder_that_does_not_say_what_it_was_made_from(bundle: Path, dat
         train(bundle, data, tmp_path / "out")
 
 
+def test_overwrite_removes_nothing_but_a_training(bundle: Path, data: Path, tmp_path: Path) -> None:
+    own = tmp_path / "out" / "docs" / "own.txt"  # of somebody's project
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    train(bundle, data, tmp_path / "out", overwrite=True)
+    assert own.read_text() == "mine"
+    shipped = write_small_recipe(tmp_path / "shipped")
+    with pytest.raises(OutputError, match="holds a bundle that was not trained there"):
+        train(bundle, data, shipped, overwrite=True)
+    train(shipped, data, shipped)  # in its own folder
+    train(shipped, data, shipped, overwrite=True)
+    assert (shipped / "configs" / "train.yaml").is_file() and (shipped / "models" / "model.pt").is_file()
+
+
 def test_a_stage_after_one_that_is_made_again_is_made_again(bundle: Path, data: Path, tmp_path: Path) -> None:
     train(bundle, data, tmp_path / "out")
     made = stamps(tmp_path / "out")
