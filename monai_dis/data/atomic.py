@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["TEMPORARY_PREFIX", "atomic_path"]
+from monai_dis.errors import OutputError
+
+__all__ = ["TEMPORARY_PREFIX", "atomic_path", "written_whole"]
 
 #: Names of unfinished files begin with this; a killed run may leave such a file, which can be deleted.
 TEMPORARY_PREFIX = ".part-"
 _KEPT = 32  # letters of the name
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -47,3 +51,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)  # noqa: PTH105 - the name says that it is atomic
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """`atomic_path`, with a sentence for what the system says.
+
+    Raises:
+        OutputError: when the file cannot be written.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            yield temporary
+    except OutputError:
+        raise
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+        room = "make room or " if error.errno in _FULL else ""
+        raise OutputError(f"{path} cannot be written ({reason}); {room}choose another folder.") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import zlib
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -16,15 +15,16 @@ from monai.config import KeysCollection
 from monai.data import ITKWriter, MetaTensor, NibabelWriter, PILWriter
 from monai.transforms import MapTransform
 from monai.utils import OptionalImportError
+from numpy.typing import NDArray
 
-from monai_dis.data.atomic import atomic_path
+from monai_dis.data.atomic import written_whole
 from monai_dis.data.image_files import image_stem, image_suffix, segmentation_suffix
+from monai_dis.data.nrrd import write_nrrd
 from monai_dis.errors import OutputError
 
 __all__ = ["WriteSegmentationd", "write_segmentation"]
 
 _LARGEST_BYTE = 255
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str, Any], path: str | Path) -> None:
@@ -49,23 +49,28 @@ def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str
         )
     plain = labels.as_tensor() if isinstance(labels, MetaTensor) else labels
     small = int(plain.max()) <= _LARGEST_BYTE
-    values = plain.cpu().numpy().astype(np.uint8 if small else np.uint16)
+    values = plain.cpu().numpy().astype(np.uint8 if small else np.uint16)[0]
+    affine = np.asarray(meta.get("original_affine", meta["affine"]), dtype=np.float64)
+    if image_suffix(path) == ".nrrd":
+        write_nrrd(values, _lps_of_ras(affine, values.ndim), path)
+        return
     writer, options = _writer(path, values.dtype)
     # Set as they are: `set_data_array` drops a last axis of one element, and `set_metadata` resamples on the way.
-    writer.data_obj, writer.channel_dim = values[0], None
-    writer.affine = np.asarray(meta.get("original_affine", meta["affine"]), dtype=np.float64)
-    try:
-        with atomic_path(path) as temporary:
+    writer.data_obj, writer.channel_dim, writer.affine = values, None, affine
+    with written_whole(path) as temporary:
+        try:
             writer.write(str(temporary), **options)
-            if image_suffix(path) in (".nrrd", ".mha"):
-                _check_whole(temporary, values[0].nbytes)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
-        room = "make room or " if error.errno in _FULL else ""
-        raise OutputError(f"{path} cannot be written ({reason}); {room}choose another output folder.") from error
-    except RuntimeError as error:  # ITK's, whose last line says why
-        reason = (str(error).strip().splitlines() or [""])[-1].removeprefix("Reason: ")
-        raise OutputError(f"{path} cannot be written ({reason}); make room or choose another output folder.") from error
+        except RuntimeError as error:  # ITK's, whose last line says why
+            raise OSError((str(error).strip().splitlines() or [""])[-1].removeprefix("Reason: ")) from error
+        if image_suffix(path) == ".mha":
+            _check_whole(temporary, values.nbytes)
+
+
+def _lps_of_ras(affine: NDArray[np.float64], dims: int) -> NDArray[np.float64]:
+    """The affine of a volume, or of a picture in its plane, in the coordinates of DICOM and ITK."""
+    kept = affine if len(affine) == dims + 1 else affine[np.ix_([*range(dims), -1], [*range(dims), -1])]
+    turned: NDArray[np.float64] = np.diag([-1.0, -1.0, *[1.0] * (dims - 1)]) @ kept
+    return turned
 
 
 def _check_whole(path: Path, wanted: int) -> None:
@@ -74,12 +79,9 @@ def _check_whole(path: Path, wanted: int) -> None:
     Raises:
         OSError: when bytes are missing.
     """
-    content = path.read_bytes()
-    mark = b"\n\n" if image_suffix(path) == ".nrrd" else b"ElementDataFile = LOCAL\n"
-    head, found, packed = content.partition(mark)
-    unpack = zlib.decompressobj(wbits=47)  # gzip or zlib
+    head, found, packed = path.read_bytes().partition(b"ElementDataFile = LOCAL\n")
     try:
-        size = len(unpack.decompress(packed)) if re.search(rb"gzip|CompressedData = True", head) else len(packed)
+        size = len(zlib.decompress(packed)) if b"CompressedData = True" in head else len(packed)
     except zlib.error:
         size = -1
     if not found or size != wanted:
@@ -127,7 +129,7 @@ def _writer(path: Path, dtype: np.dtype[Any]) -> tuple[Any, dict[str, Any]]:
         return PILWriter(output_dtype=dtype, scale=None), {}
     if suffix in (".nii", ".nii.gz"):
         return NibabelWriter(output_dtype=dtype), {}
-    if suffix not in (".nrrd", ".mha"):
+    if suffix != ".mha":
         raise OutputError(
             f"a segmentation cannot be written as {path.name}; choose .png, .nii, .nii.gz, .nrrd or .mha."
         )

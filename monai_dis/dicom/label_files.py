@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ import numpy.typing as npt
 
 from monai_dis.bundle.dicom_metadata import SegmentEntry
 from monai_dis.checks.angles import angle_degrees
-from monai_dis.data.atomic import atomic_path
+from monai_dis.data.atomic import written_whole
 from monai_dis.dicom.geometry import Vector
-from monai_dis.errors import OutputError
 from monai_dis.reports.palette import class_color
 
-__all__ = ["file_labels", "is_sheared", "mask_of", "not_written", "segment_records", "stored_as", "write_nifti"]
+__all__ = ["file_labels", "is_sheared", "mask_of", "segment_records", "stored_as", "write_nifti"]
 
 _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SCANNER, _UNKNOWN = 1, 0
@@ -89,20 +87,11 @@ def write_nifti(
     if segments is not None:
         content = json.dumps({"segments": segment_records(values, segments)})
         image.header.extensions.append(nifti.nifti1.Nifti1Extension("comment", content.encode()))
-    try:
-        with atomic_path(path) as temporary:
-            nifti.save(image, temporary)
-    except OSError as error:
-        raise not_written(error) from error
+    with written_whole(path) as temporary:
+        nifti.save(image, temporary)
 
 
 def is_sheared(affine: Vector) -> bool:
     """Whether two axes of a grid are not at a right angle."""
     axes = affine[:3, :3]
     return any(abs(90 - angle_degrees(axes[:, a], axes[:, b])) > 0.01 for a, b in ((0, 1), (0, 2), (1, 2)))
-
-
-def not_written(error: OSError) -> OutputError:
-    """The sentence for a label file that cannot be written."""
-    reason = os.strerror(error.errno or 0)
-    return OutputError(f"a result cannot be written ({reason}); make room or choose another folder.")

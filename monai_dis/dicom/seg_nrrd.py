@@ -5,7 +5,6 @@ Classes that overlap lie in layers of their own, along a first axis of kind ``li
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_dis.bundle.dicom_metadata import Code, SegmentEntry
-from monai_dis.data.atomic import atomic_path
+from monai_dis.data.nrrd import write_nrrd
 from monai_dis.dicom.geometry import Vector
-from monai_dis.dicom.label_files import is_sheared, mask_of, not_written, stored_as
+from monai_dis.dicom.label_files import is_sheared, mask_of, stored_as
 from monai_dis.dicom.seg_object import tracking_identifier
 from monai_dis.errors import DicomError
 from monai_dis.reports.palette import class_color
@@ -25,8 +24,6 @@ __all__ = ["write_seg_nrrd"]
 
 _TERMINOLOGY = "Segmentation category and type - DICOM master list"
 _ANATOMY = "Anatomic codes - DICOM master list"
-_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
-_COMPRESSION = 4  # labels are small at any level; higher ones only take longer
 
 
 def write_seg_nrrd(
@@ -47,37 +44,7 @@ def write_seg_nrrd(
     """
     if is_sheared(affine_lps):
         raise DicomError("the slices of a tilted gantry cannot be written as .seg.nrrd; choose --format seg or nifti.")
-    header = [*_nrrd_header(labels, affine_lps), *(f"{k}:={v}" for k, v in _slicer_header(labels, segments).items())]
-    try:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            file.write(("\n".join(header) + "\n\n").encode())
-            # Without the clock's time in it: equal labels give equal bytes.
-            with gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as packed:
-                for place in range(labels.shape[-1]):
-                    packed.write(labels[..., place].T.astype(labels.dtype.newbyteorder("<"), order="C").tobytes())
-    except OSError as error:
-        raise not_written(error) from error
-
-
-def _nrrd_header(labels: npt.NDArray[Any], affine_lps: Vector) -> list[str]:
-    """The fields of the NRRD format itself; the fastest axis comes first."""
-    layered = labels.ndim == 4
-
-    def vector(values: npt.NDArray[Any]) -> str:
-        return "(" + ",".join(repr(float(value)) for value in values) + ")"
-
-    return [
-        "NRRD0004",
-        f"type: {_TYPES[labels.dtype.name]}",
-        f"dimension: {labels.ndim}",
-        "space: left-posterior-superior",
-        f"sizes: {' '.join(map(str, labels.shape))}",
-        f"space directions: {'none ' if layered else ''}{' '.join(vector(axis) for axis in affine_lps[:3, :3].T)}",
-        f"kinds: {'list ' if layered else ''}domain domain domain",
-        "endian: little",
-        "encoding: gzip",
-        f"space origin: {vector(affine_lps[:3, 3])}",
-    ]
+    write_nrrd(labels, affine_lps, path, more=_slicer_header(labels, segments))
 
 
 def _slicer_header(labels: npt.NDArray[Any], segments: Mapping[int, SegmentEntry]) -> dict[str, str]:

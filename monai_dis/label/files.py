@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from monai.data.meta_tensor import MetaTensor
 
 from monai_dis.bundle.dicom_metadata import Code, SegmentEntry
 from monai_dis.bundle.metadata import BundleMetadata
-from monai_dis.data.atomic import atomic_path
 from monai_dis.data.image_files import segmentation_suffix
+from monai_dis.data.nrrd import write_nrrd as write_nrrd_file
 from monai_dis.data.writing import write_segmentation
 from monai_dis.dicom.seg_nrrd import write_seg_nrrd
 
@@ -23,7 +22,6 @@ __all__ = ["affine_lps", "answer_suffix", "segment_entries", "write_answer", "wr
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TISSUE = Code("85756007", "SCT", "Tissue")
-_NRRD_TYPES = {"uint8": "unsigned char", "uint16": "unsigned short"}
 
 
 def answer_suffix(wanted: str, image: str | Path) -> str:
@@ -84,25 +82,8 @@ def write_nrrd(
         compress: gzip.
     """
     volume = labels[..., None] if labels.ndim == 2 else labels
-    kind = np.dtype(dtype or ("uint8" if volume.max(initial=0) < 256 else "uint16"))
-    directions = " ".join("(" + ",".join(repr(float(v)) for v in axis) + ")" for axis in affine[:3, :3].T)
-    header = [
-        "NRRD0004",
-        f"type: {_NRRD_TYPES[kind.name]}",
-        "dimension: 3",
-        "space: left-posterior-superior",
-        f"sizes: {' '.join(map(str, volume.shape))}",
-        f"space directions: {directions}",
-        "kinds: domain domain domain",
-        "endian: little",
-        f"encoding: {'gzip' if compress else 'raw'}",
-        "space origin: (" + ",".join(repr(float(v)) for v in affine[:3, 3]) + ")",
-    ]
-    values = volume.astype(kind.newbyteorder("<")).tobytes(order="F")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(
-            ("\n".join(header) + "\n\n").encode() + (gzip.compress(values, 4) if compress else values)
-        )
+    kind = dtype or ("uint8" if volume.max(initial=0) < 256 else "uint16")
+    write_nrrd_file(volume.astype(kind), affine, path, compress=compress)
 
 
 def affine_lps(image: MetaTensor) -> npt.NDArray[np.float64]:
