@@ -1,5 +1,6 @@
 """Losses that MONAI lacks."""
 
+from monai_dis.losses.summed import SummedLoss
 from monai_dis.losses.upsampled import UpsampledLoss
 
-__all__ = ["UpsampledLoss"]
+__all__ = ["SummedLoss", "UpsampledLoss"]
