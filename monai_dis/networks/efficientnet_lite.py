@@ -69,7 +69,9 @@ class EfficientNetLite0Encoder(nn.Module, BaseEncoder):
         if not 1 <= depth <= len(LITE0_CHANNELS):
             raise NetworkError(f"depth must be 1 to {len(LITE0_CHANNELS)}, got {depth}.")
         if in_channels < 1 or (pretrained and in_channels < 3):
-            raise NetworkError(f"in_channels must be 1 or more, and 3 or more with pretrained weights, got {in_channels}.")
+            raise NetworkError(
+                f"in_channels must be 1 or more, and 3 or more with pretrained weights, got {in_channels}."
+            )
         self.stem = _ConvNorm(in_channels, _STEM, 3, stride=2)
         blocks: list[nn.Module] = []
         taken: list[int] = []

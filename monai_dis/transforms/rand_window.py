@@ -111,7 +111,7 @@ class RandWindowd(Randomizable, MapTransform):
     def _full_size(self, item: Mapping[Hashable, Any]) -> np.ndarray:
         if self.full_size is not None:
             return self.full_size
-        return np.asarray(item[self.keys[0]].shape[1:], dtype=float) * self.stored_scale
+        return np.asarray(np.asarray(item[self.keys[0]].shape[1:], dtype=float) * self.stored_scale)
 
     def _window(
         self, item: dict[Hashable, Any], maps: Sequence[np.ndarray], full_size: np.ndarray
