@@ -66,6 +66,16 @@ def make_chase(root: Path, *, sorted_into: bool = False, children: range = range
     return home
 
 
+def make_hrf(root: Path) -> Path:
+    home = root / "HRF"
+    for number in (1, 2):
+        for kind, suffix in (("dr", "JPG"), ("g", "jpg"), ("h", "jpg")):
+            save(home / "images" / f"{number:02d}_{kind}.{suffix}", IMAGE)
+            save(home / "manual1" / f"{number:02d}_{kind}.tif", MASK * 255)
+            save(home / "mask" / f"{number:02d}_{kind}_mask.tif", np.stack([MASK * 255] * 3, axis=-1))
+    return home
+
+
 def make_kitti(root: Path, count: int = 8) -> Path:
     ids = np.array([[7, 26, 25], [255, 0, 31]], dtype=np.uint8)
     for number in range(count):
