@@ -5,6 +5,7 @@ from __future__ import annotations
 from monai_dis.networks.calibrated import CalibratedLogits
 from monai_dis.networks.click_net import ClickNet
 from monai_dis.networks.efficientnet_lite import EfficientNetLite0Encoder, from_imagenet
+from monai_dis.networks.flip_averaged import FlipAveraged
 from monai_dis.networks.gain_net import GainNet
 from monai_dis.networks.gated import GatedRefiner, VoxelGate
 from monai_dis.networks.lean_unet import LeanUNet
@@ -17,6 +18,7 @@ __all__ = [
     "CalibratedLogits",
     "ClickNet",
     "EfficientNetLite0Encoder",
+    "FlipAveraged",
     "GainNet",
     "GatedRefiner",
     "LeanUNet",
