@@ -27,6 +27,7 @@ class FlipAveraged(nn.Module):
         NetworkError: when an axis is negative or named twice.
 
     Example:
+        >>> import torch
         >>> net = FlipAveraged(nn.Conv2d(1, 1, 3, padding=1), axes=[0, 1])
         >>> x = torch.rand(1, 1, 6, 5)
         >>> torch.allclose(net(x.flip(3)).flip(3), net(x), atol=1e-6)
