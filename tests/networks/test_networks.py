@@ -17,7 +17,6 @@ from monai_dis.networks import (
     CalibratedLogits,
     FlipAveraged,
     GatedRefiner,
-    LeanUNet,
     ResidualRefiner,
     StackedRefiner,
     TwoStageNet,
@@ -302,20 +301,3 @@ def test_the_mean_over_flips_flips_with_the_image(dims: int) -> None:
 def test_an_axis_is_flipped_once() -> None:
     with pytest.raises(NetworkError, match="named once each"):
         FlipAveraged(nn.Identity(), axes=[0, 0])
-
-
-def test_a_wider_network_starts_with_what_the_narrow_one_learned(tmp_path: Path) -> None:
-    """Channels that it did not know change nothing at first; a head of another size stays as it was made."""
-    narrow = LeanUNet(3, 4).eval()
-    torch.save(narrow.state_dict(), tmp_path / "narrow.pt")
-    refiner = ResidualRefiner(LeanUNet(3 + 2, 8), channels=2, features=8).eval()
-    head = refiner.backbone.head.weight.clone()
-
-    warm_start(refiner, "backbone", tmp_path / "narrow.pt", widen=True, leave=["head"])
-
-    assert torch.equal(refiner.backbone.head.weight, head)
-    refiner.backbone.head = narrow.head
-    x, extra = torch.rand(1, 3, 40, 40), torch.rand(1, 2, 40, 40)
-    torch.testing.assert_close(refiner.backbone(torch.cat([x, extra], 1)), narrow(x))
-    with pytest.raises(NetworkError, match="does not fit backbone"):
-        warm_start(refiner, "backbone", tmp_path / "narrow.pt", leave=["head"])
