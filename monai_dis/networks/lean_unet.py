@@ -5,6 +5,7 @@ Letters in shapes: ``B`` batch, ``Ci`` input channels, ``C`` classes, ``H`` and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -35,6 +36,9 @@ class LeanUNet(nn.Module):
         decoder_channels: width of each step up, coarse to fine: one fewer than ``depth``.
         stem_channels: width of a stem at stride 1 with a last step up of its own, in place of sub-pixel logits; 0 for none.
         depth: number of the encoder's features, 2 to 5; 4 leaves out three quarters of the parameters, and context.
+        prior: probability that a new network gives every class everywhere. Where lesions are one pixel in five hundred, steps that
+            bring it down from one half are steps in which nothing else is learned (T. Lin et al., "Focal Loss for Dense Object
+            Detection", ICCV 2017).
 
     Raises:
         NetworkError: when an argument does not fit.
@@ -51,8 +55,11 @@ class LeanUNet(nn.Module):
         decoder_channels: Sequence[int] = (96, 64, 40, 24),
         stem_channels: int = 0,
         depth: int = len(LITE0_CHANNELS),
+        prior: float = 0.5,
     ) -> None:
         super().__init__()
+        if not 0 < prior < 1:
+            raise NetworkError(f"prior must lie between 0 and 1, got {prior}.")
         if depth < 2 or len(decoder_channels) != depth - 1:
             raise NetworkError(
                 f"a decoder on {depth} features takes {depth - 1} steps up, 1 or more, got "
@@ -73,6 +80,8 @@ class LeanUNet(nn.Module):
             for (below, out), skip in zip(pairwise(widths), skips, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], out_channels * (1 if stem_channels else _STRIDE**2), kernel_size=1)
+        assert self.head.bias is not None
+        nn.init.constant_(self.head.bias, math.log(prior / (1 - prior)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, C, H, W) of images (B, Ci, H, W) of any size."""

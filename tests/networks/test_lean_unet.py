@@ -97,6 +97,12 @@ def test_sub_pixel_logits_see_single_pixels() -> None:
     assert (logits[..., ::2, ::2] - logits[..., 1::2, ::2]).abs().max() > 0
 
 
+def test_a_new_network_begins_at_its_prior() -> None:
+    network = LeanUNet(3, 4, prior=0.02).eval()
+    nn.init.zeros_(network.head.weight)
+    torch.testing.assert_close(network(torch.rand(1, 3, 32, 32)).sigmoid(), torch.full((1, 4, 32, 32), 0.02))
+
+
 def test_monais_flexible_unet_takes_the_encoder() -> None:
     network = FlexibleUNet(3, 2, "efficientnet-lite0", decoder_channels=(32, 24, 16, 8, 8)).eval()
     assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)
@@ -111,6 +117,7 @@ def test_monais_flexible_unet_takes_the_encoder() -> None:
         (lambda: EfficientNetLite0Encoder(in_channels=1, pretrained=True), "3 or more"),
         (lambda: LeanUNet(3, 1, decoder_channels=(8, 8)), "4 steps up"),
         (lambda: LeanUNet(3, 1, stem_channels=-1), "stem_channels"),
+        (lambda: LeanUNet(3, 1, prior=0.0), "prior must lie between 0 and 1"),
     ],
 )
 def test_nonsense_is_refused(make: object, message: str) -> None:
