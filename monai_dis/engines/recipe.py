@@ -89,7 +89,8 @@ def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
     """Join the weights of the stages to the state dict of a ``TwoStageNet``.
 
     Weights are kept in half precision, which halves the file and is far finer than training determines them; running statistics of
-    normalisation, whose range is not bounded, stay in full. Loading converts them back.
+    normalisation, whose range is not bounded, stay in full. Loading converts them back. A file that is named for two parts, a network
+    that is at home on two levels, takes its place once.
 
     Args:
         parts: attribute of the network to file of its plain state dict, such as ``{"coarse": ..., "refine": ...}``; under an empty
@@ -102,10 +103,12 @@ def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
     absent = [str(file) for file in parts.values() if not Path(file).is_file()]
     if absent:
         raise BundleError(f"{absent[0]} is missing; run the recipe's stages first.")
+    # tensors of a file that several parts share are the same objects, which torch writes once
+    weights = {str(file): {key: _compact(key, value) for key, value in _weights(file)} for file in parts.values()}
     state = {
-        f"{name}.{key}" if name else key: _compact(key, value)
+        f"{name}.{key}" if name else key: value
         for name, file in parts.items()
-        for key, value in _weights(file)
+        for key, value in weights[str(file)].items()
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_state(state, path)
