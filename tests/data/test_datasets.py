@@ -86,7 +86,9 @@ def test_official_layout_gives_images_and_class_indices(
         np.testing.assert_array_equal(loaded["label"].numpy()[0].T, MASK if name != "kitti" else KITTI_MASK)
 
 
-@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "hrf", "retina_hrf", "folder"])
+@pytest.mark.parametrize(
+    "name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "hrf", "retina_hrf", "folder"]
+)
 @pytest.mark.parametrize("labels", ["masks", "labels"])
 def test_simple_layout_is_read_by_every_reader(tmp_path: Path, name: str, labels: str) -> None:
     data = read_dataset(name, make_simple(tmp_path, ("a", "b", "c", "d"), labels=labels))
@@ -159,7 +161,9 @@ def test_the_eyes_of_a_child_stay_together(tmp_path: Path) -> None:
         assert sorted(part) == sorted({f"{name[:-1]}{eye}" for name in part for eye in "LR"})
 
 
-@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "hrf", "retina_hrf", "idrid", "folder"])
+@pytest.mark.parametrize(
+    "name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "hrf", "retina_hrf", "idrid", "folder"]
+)
 def test_a_wrong_folder_says_what_is_expected_and_what_is_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "holiday").mkdir()
     (tmp_path / "notes.txt").touch()
@@ -167,7 +171,9 @@ def test_a_wrong_folder_says_what_is_expected_and_what_is_there(tmp_path: Path, 
         read_dataset(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "hrf", "retina_hrf", "idrid", "folder"])
+@pytest.mark.parametrize(
+    "name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "hrf", "retina_hrf", "idrid", "folder"]
+)
 def test_a_missing_empty_or_packed_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="does not exist; give the folder"):
         read_dataset(name, tmp_path / "nowhere")
