@@ -13,7 +13,7 @@ from monai_dis.reports.curves import Curve, draw_curves
 BUDGETS = (0.02, 0.05, 0.1, 0.2, 0.4)
 SCORED_BUDGETS = (0.1,)
 SCORES = ("entropy", "margin", "least_confidence", "poster", "random", "random-foreground", "boundary", "box")
-UNIFORM_SCALES = (1, 2, 4, 8)
+UNIFORM_SCALES = (1, 2, 3, 4, 8)
 RIVAL = "baseline, sliding window, overlap 0.5"
 
 

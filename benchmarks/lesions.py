@@ -4,11 +4,11 @@
     python benchmarks/lesions.py time --bundle fundus_lesions_dis --data DATA --work WORK --output OUT
     python benchmarks/lesions.py write --bundle fundus_lesions_dis --output OUT
 
-DATA is the data set, WORK the folder in which the stages were trained (the ``baseline`` stages are the rivals), OUT a folder for
-figures. ``measure`` takes the measures of `LesionEvaluation` on the validation images; a group that is there already is left, and
-groups may run side by side. ``time`` goes from file to file in a fresh process for each arm, one after the other, and reads its
-resident memory. ``write`` makes ``docs/results.json``, ``docs/curve.png``, ``docs/froc.png``, the tables of ``docs/README.md``
-and the figures of the front page.
+DATA is the data set, WORK the folder in which the stages were trained (``uniform`` and ``baseline`` stages are the rivals), OUT a
+folder for figures. ``measure`` takes the measures of `LesionEvaluation` on the validation images; a group that is there already is
+left, and groups may run side by side. ``time`` goes from file to file in a fresh process for each arm, one after the other, and reads
+its resident memory. ``write`` makes ``docs/results.json``, ``docs/curve.png``, ``docs/froc.png``, the tables of ``docs/README.md`` and
+the figures of the front page. ``--overlay pretrained --model WEIGHTS`` measures a recipe whose weights are not shipped yet.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def main() -> None:
     options = _options()
     quiet_third_parties()
     torch.set_num_threads(options.threads)
-    bundle = load_bundle(options.bundle, ("inference", "evaluate"))
+    model = {} if options.model is None else {"model_file": str(options.model)}
+    bundle = load_bundle(options.bundle, ("inference", *options.overlay, "evaluate"), model)
     options.run(bundle, options)
 
 
@@ -150,6 +151,9 @@ def _time(bundle: Any, options: argparse.Namespace) -> None:
         for name in names:
             command = [sys.executable, __file__, "one", "--arm", name, "--bundle", str(bundle.folder)]
             command += ["--data", str(options.data), "--work", str(options.work), "--threads", str(options.threads)]
+            command += ["--overlay", *options.overlay] + (
+                [] if options.model is None else ["--model", str(options.model)]
+            )
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             runs[name].append(json.loads(done.stdout.splitlines()[-1]))
             print(f"{name}: {runs[name][-1]}", flush=True)
@@ -269,6 +273,10 @@ def _options() -> argparse.Namespace:
         command.set_defaults(run=run)
         command.add_argument("--bundle", required=True, help="name or folder of the bundle")
         command.add_argument("--threads", type=int, default=2, help="CPU threads")
+        command.add_argument(
+            "--overlay", nargs="*", default=[], help="configs of the bundle on its inference, such as pretrained"
+        )
+        command.add_argument("--model", type=Path, help="weights in place of the bundle's")
         if name != "one":
             command.add_argument("--output", type=Path, required=True, help="folder of the figures")
         if data:

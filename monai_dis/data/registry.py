@@ -10,10 +10,11 @@ from monai_dis.data.cases import Dataset
 from monai_dis.data.chase_db1 import read_chase_db1
 from monai_dis.data.drive import read_drive
 from monai_dis.data.folder import read_folder
+from monai_dis.data.hrf import read_hrf
 from monai_dis.data.idrid import read_idrid
 from monai_dis.data.kitti import read_kitti
 from monai_dis.data.ph2 import read_ph2
-from monai_dis.data.retina import read_retina
+from monai_dis.data.retina import read_retina, read_retina_hrf
 from monai_dis.data.stare import read_stare
 from monai_dis.errors import DataError
 
@@ -28,6 +29,8 @@ DATASETS: Mapping[str, Callable[[str | Path], Dataset]] = MappingProxyType(
         "drive": read_drive,
         "stare": read_stare,
         "chase_db1": read_chase_db1,
+        "hrf": read_hrf,
+        "retina_hrf": read_retina_hrf,
         "idrid": read_idrid,
         "folder": read_folder,
     }

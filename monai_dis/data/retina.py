@@ -1,4 +1,4 @@
-"""RETINA: DRIVE, STARE and CHASE_DB1 together, as the poster has it."""
+"""RETINA: DRIVE, STARE and CHASE_DB1 together, as the poster has it; and with HRF, for vessels at every resolution."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from pathlib import Path
 from monai_dis.data.cases import Dataset
 from monai_dis.data.chase_db1 import read_chase_db1
 from monai_dis.data.drive import read_drive
+from monai_dis.data.hrf import read_hrf
 from monai_dis.data.layout import SIMPLE_LAYOUT, existing_folder, has_simple_layout, layout_error, read_simple
 from monai_dis.data.splits import split_cases
 from monai_dis.data.stare import read_stare
 from monai_dis.errors import DataError
 
-__all__ = ["read_retina"]
+__all__ = ["read_retina", "read_retina_hrf"]
 
 _READERS: Mapping[str, Callable[[Path], Dataset]] = {
     "drive": read_drive,
     "stare": read_stare,
     "chase_db1": read_chase_db1,
 }
-_FOLDERS = {"drive": "drive", "stare": "stare", "chasedb1": "chase_db1", "chase": "chase_db1"}
-_EXPECTED = "the folders DRIVE, STARE and CHASE_DB1, each as downloaded or in the simple layout"
+_WITH_HRF: Mapping[str, Callable[[Path], Dataset]] = {**_READERS, "hrf": read_hrf}
+_FOLDERS = {"drive": "drive", "stare": "stare", "chasedb1": "chase_db1", "chase": "chase_db1", "hrf": "hrf"}
 
 
 def read_retina(folder: str | Path) -> Dataset:
@@ -34,30 +35,46 @@ def read_retina(folder: str | Path) -> Dataset:
     Raises:
         DataError: when a set is missing or has another layout.
     """
-    root = existing_folder(folder, "DRIVE, STARE and CHASE_DB1")
+    return _read(folder, "retina", _READERS)
+
+
+def read_retina_hrf(folder: str | Path) -> Dataset:
+    """Read the four sets as :func:`read_retina` reads three: photographs of 565 to 3504 columns.
+
+    Raises:
+        DataError: when a set is missing or has another layout.
+    """
+    return _read(folder, "retina_hrf", _WITH_HRF)
+
+
+def _read(folder: str | Path, dataset: str, readers: Mapping[str, Callable[[Path], Dataset]]) -> Dataset:
+    names = [name.upper() for name in readers]
+    together = f"{', '.join(names[:-1])} and {names[-1]}"
+    expected = f"the folders {together}, each as downloaded or in the simple layout"
+    root = existing_folder(folder, together)
     if has_simple_layout(root):
-        cases = read_simple(root, "retina", label_rule="nonzero")
+        cases = read_simple(root, dataset, label_rule="nonzero")
         train, val = split_cases(cases, root)
-        return Dataset("retina", cases, train, val, ("background", "vessel"))
+        return Dataset(dataset, cases, train, val, ("background", "vessel"))
     homes = {_FOLDERS[key]: p for p in sorted(root.iterdir()) if p.is_dir() and (key := _plain(p.name)) in _FOLDERS}
     if not homes:
-        raise layout_error(root, "RETINA", _EXPECTED, SIMPLE_LAYOUT)
-    missing = [name for name in _READERS if name not in homes]
+        raise layout_error(root, dataset.upper(), expected, SIMPLE_LAYOUT)
+    missing = [name for name in readers if name not in homes]
     if missing:
         raise DataError(
-            f"{root} lacks {' and '.join(name.upper() for name in missing)}: RETINA is {_EXPECTED}; "
+            f"{root} lacks {' and '.join(name.upper() for name in missing)}: {dataset.upper()} is {expected}; "
             f"add what is missing, or read {' and '.join(homes)} alone by that name."
         )
-    return _join([reader(homes[name]) for name, reader in _READERS.items()])
+    return _join([reader(homes[name]) for name, reader in readers.items()], dataset)
 
 
-def _join(parts: list[Dataset]) -> Dataset:
+def _join(parts: list[Dataset], dataset: str) -> Dataset:
     cases = sorted(
         (replace(case, name=f"{part.name}_{case.name}") for part in parts for case in part.cases), key=lambda c: c.name
     )
     train = tuple(f"{part.name}_{name}" for part in parts for name in part.train)
     val = tuple(f"{part.name}_{name}" for part in parts for name in part.val)
-    return Dataset("retina", tuple(cases), train, val, ("background", "vessel"))
+    return Dataset(dataset, tuple(cases), train, val, ("background", "vessel"))
 
 
 def _plain(name: str) -> str:

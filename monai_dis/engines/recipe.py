@@ -61,7 +61,7 @@ class _Stage:
 
 
 def stage_name(stage: Mapping[str, Any]) -> str:
-    """Name of a stage's files: its own, or the overlay's name with the fold or the scale that it is run for.
+    """Name of a stage's files: its own, or the last overlay's name with the fold or the scale that it is run for.
 
     Example:
         >>> stage_name({"overlay": "coarse", "fold": 0}), stage_name({"overlay": "baseline", "scale": 2}), stage_name({"overlay": "refine"})
@@ -69,7 +69,7 @@ def stage_name(stage: Mapping[str, Any]) -> str:
     """
     if "name" in stage:
         return str(stage["name"])
-    name = str(stage["overlay"])
+    name = _overlays(stage)[-1]
     if stage.get("fold") is not None:
         return f"{name}_fold{stage['fold']}"
     if stage.get("scale", 1) != 1:
@@ -89,8 +89,8 @@ def run_stages(
 
     Args:
         configs: folder with ``stage.yaml`` and the overlays.
-        stages: each a mapping with ``overlay`` (a name in ``configs``), perhaps a ``name`` of its own, and the overrides of this stage,
-            such as ``fold`` or ``scale``.
+        stages: each a mapping with ``overlay`` (a name in ``configs``, or several, of which the later overrides the earlier), perhaps
+            a ``name`` of its own, and the overrides of this stage, such as ``fold`` or ``scale``.
         work_dir: folder of checkpoints, weights and coarse answers. A stage whose ``<name>.pt`` or ``<name>.json`` is there is skipped if
             ``<name>.stage.json`` says that it was made from the same.
         overrides: overrides of every stage, such as ``data_dir``; None values are left to the config.
@@ -141,7 +141,7 @@ def own_error(error: BaseException) -> DisError | None:
 
 def _planned(folder: Path, work: Path, stage: Mapping[str, Any], given: Mapping[str, Any]) -> _Stage:
     name = stage_name(stage)
-    files = (folder / "stage.yaml", folder / f"{stage['overlay']}.yaml")
+    files = tuple(folder / f"{part}.yaml" for part in ("stage", *_overlays(stage)))
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise BundleError(
@@ -197,7 +197,8 @@ def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
     """Join the weights of the stages to the state dict of a ``TwoStageNet``.
 
     Weights are kept in half precision, which halves the file and is far finer than training determines them; running statistics of
-    normalisation, whose range is not bounded, stay in full. Loading converts them back.
+    normalisation, whose range is not bounded, stay in full. Loading converts them back. A file that is named for two parts, a network
+    that is at home on two levels, takes its place once.
 
     Args:
         parts: attribute of the network to file of its plain state dict, such as ``{"coarse": ..., "refine": ...}``; under an empty
@@ -210,13 +211,20 @@ def assemble(parts: Mapping[str, str | Path], path: str | Path) -> None:
     absent = [str(file) for file in parts.values() if not Path(file).is_file()]
     if absent:
         raise BundleError(f"{absent[0]} is missing; run the recipe's stages first.")
+    # tensors of a file that several parts share are the same objects, which torch writes once
+    weights = {str(file): {key: _compact(key, value) for key, value in _weights(file)} for file in parts.values()}
     state = {
-        f"{name}.{key}" if name else key: _compact(key, value)
+        f"{name}.{key}" if name else key: value
         for name, file in parts.items()
-        for key, value in _weights(file)
+        for key, value in weights[str(file)].items()
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_state(state, path)
+
+
+def _overlays(stage: Mapping[str, Any]) -> list[str]:
+    given = stage["overlay"]
+    return [given] if isinstance(given, str) else [str(name) for name in given]
 
 
 def _compact(key: str, value: torch.Tensor) -> torch.Tensor:

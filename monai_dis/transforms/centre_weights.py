@@ -29,7 +29,7 @@ REASONS = ("uncertain", "wrong", "foreground")
 class CentreWeightsd(MapTransform):
     """Weigh every place as the centre of a window, for ``RandWindowd`` to draw from; worked out once per image.
 
-    Of several overlapping classes each counts equally, however small it is.
+    Of several overlapping classes each counts equally, however small it is, unless ``class_weights`` say otherwise.
 
     Args:
         reasons: one map each, in this order: ``"uncertain"`` (the coarse answer is), ``"wrong"`` (it is, with confidence
@@ -38,6 +38,7 @@ class CentreWeightsd(MapTransform):
         label_key: key of the label, class indices ``(1, *spatial)`` or overlapping classes ``(C, *spatial)`` of 0 and 1.
         grid: size of the maps where there are no coarse logits.
         key: key of the result, ``(R, *grid)`` float32.
+        class_weights: weight of each overlapping class where there is something to segment; more for one that few images have.
 
     Raises:
         DataError: when a reason is unknown, or needs what is not given.
@@ -50,6 +51,7 @@ class CentreWeightsd(MapTransform):
         label_key: str = "label",
         grid: Sequence[int] | None = None,
         key: str = "centres",
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__([label_key] if coarse_key is None else [label_key, coarse_key])
         unknown = [reason for reason in reasons if reason not in REASONS]
@@ -60,6 +62,7 @@ class CentreWeightsd(MapTransform):
         self.reasons = tuple(reasons)
         self.coarse_key, self.label_key, self.key = coarse_key, label_key, key
         self.grid = None if grid is None else tuple(int(n) for n in grid)
+        self.class_weights = class_weights
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the maps."""
@@ -71,7 +74,7 @@ class CentreWeightsd(MapTransform):
         maps = []
         for reason in self.reasons:
             if reason == "foreground":
-                maps.append(_equal_classes(_shares(label, grid)))
+                maps.append(_equal_classes(_shares(label, grid), self.class_weights))
             else:
                 assert logits is not None
                 maps.append(_uncertain(logits, label) if reason == "uncertain" else _wrong(logits, label))
@@ -100,11 +103,11 @@ def _shares(label: Tensor, grid: Sequence[int]) -> Tensor:
     return torch.cat([pool((channel > 0).float()[None, None], tuple(grid))[0] for channel in label])
 
 
-def _equal_classes(maps: Tensor) -> Tensor:
-    """Sum over classes of maps that weigh the same, 1 at most; a class that is absent has no say."""
+def _equal_classes(maps: Tensor, weights: Sequence[float] | None = None) -> Tensor:
+    """Sum over classes of maps that weigh the same or as given, 1 at most; a class that is absent has no say."""
     if len(maps) == 1:
         return maps[0]
     total = torch.zeros_like(maps[0])
-    for each, weight in zip(maps, maps.flatten(1).sum(1), strict=True):
-        total += each / weight if weight > 0 else 0.0
+    for each, mass, weight in zip(maps, maps.flatten(1).sum(1), weights or [1.0] * len(maps), strict=True):
+        total += weight * each / mass if mass > 0 else 0.0
     return total / total.amax() if total.any() else total

@@ -29,7 +29,8 @@ class RandWindowd(Randomizable, MapTransform):
 
     Args:
         keys: keys to read, each a tensor ``(C, *spatial)`` over the same field of view.
-        full_size: size in pixels of the full-resolution grid that ``scales`` refer to.
+        full_size: size in pixels of the full-resolution grid that ``scales`` refer to; None for images of different sizes: that of the
+            image itself, ``stored_scale`` times the size it has in the item.
         roi_size: size of a window in pixels of its level's grid.
         scales: scales of the levels to draw from, uniformly; 1 is full resolution; each one number, or one per axis.
         stored_scale: scale of the grid on which the image is stored in the item (1: full resolution); one number, or one per axis.
@@ -43,7 +44,7 @@ class RandWindowd(Randomizable, MapTransform):
         shares: share of the windows whose centre is drawn from each of these maps; the rest is drawn at random.
         num_samples: number of windows per item.
         rotate, shear, zoom: ranges of the jitter: radians (in 3D one number, or one about each axis), tangents, and the largest
-            relative enlargement.
+            relative enlargement; a pair for zoom is the least and the largest enlargement of what is seen, such as 0.8 and 1.5.
         spacing: size of a full-resolution voxel along each axis in any unit, where it is not the same: what turns is the body.
         jitter_prob: share of windows with rotation, shear and zoom; the others lie on the level's own grid, sharp as inference sees them.
         shift: largest displacement of a window drawn at random, as a share of its extent; it may reach outside the field of view.
@@ -57,7 +58,7 @@ class RandWindowd(Randomizable, MapTransform):
     def __init__(
         self,
         keys: Sequence[str],
-        full_size: Sequence[int],
+        full_size: Sequence[int] | None,
         roi_size: Sequence[int],
         scales: Sequence[float | Sequence[float]] = (1.0,),
         *,
@@ -71,7 +72,7 @@ class RandWindowd(Randomizable, MapTransform):
         num_samples: int = 1,
         rotate: float | Sequence[float] = 0.0,
         shear: float = 0.0,
-        zoom: float = 0.0,
+        zoom: float | Sequence[float] = 0.0,
         spacing: Sequence[float] | None = None,
         jitter_prob: float = 0.5,
         shift: float = 0.0,
@@ -79,7 +80,7 @@ class RandWindowd(Randomizable, MapTransform):
         padding_mode: str = "zeros",
     ) -> None:
         MapTransform.__init__(self, keys)
-        self.full_size = np.asarray(full_size, dtype=float)
+        self.full_size = None if full_size is None else np.asarray(full_size, dtype=float)
         self.roi_size = tuple(int(r) for r in roi_size)
         self.scales = [self._per_axis(scale) for scale in scales]
         self.stored_scale = self._per_axis(stored_scale)
@@ -88,8 +89,10 @@ class RandWindowd(Randomizable, MapTransform):
         self.coarse_key, self.centre_key = coarse_key, centre_key
         self.shares = np.cumsum([float(share) for share in shares])
         self.num_samples = num_samples
-        self.rotate = self._per_axis(rotate)[: 3 if len(self.full_size) == 3 else 1]
-        self.shear, self.zoom, self.jitter_prob = shear, zoom, jitter_prob
+        self.rotate = self._per_axis(rotate)[: 3 if len(self.roi_size) == 3 else 1]
+        self.shear, self.jitter_prob = shear, jitter_prob
+        least, largest = zoom if isinstance(zoom, Sequence) else (1 / (1 + zoom), 1 + zoom)
+        self.zoom = (float(np.log(least)), float(np.log(largest)))
         self.spacing = self._per_axis(1.0 if spacing is None else spacing)
         self.shift, self.flip = shift, flip
         self.padding_mode = padding_mode
@@ -102,15 +105,23 @@ class RandWindowd(Randomizable, MapTransform):
             raise DataError(
                 f"{len(self.shares)} shares do not fit {len(maps)} maps of centres; give one share for each map."
             )
-        return [self._window(item, maps) for _ in range(self.num_samples)]
+        full_size = self._full_size(item)
+        return [self._window(item, maps, full_size) for _ in range(self.num_samples)]
 
-    def _window(self, item: dict[Hashable, Any], maps: Sequence[np.ndarray]) -> dict[Hashable, Any]:
+    def _full_size(self, item: Mapping[Hashable, Any]) -> np.ndarray:
+        if self.full_size is not None:
+            return self.full_size
+        return np.asarray(np.asarray(item[self.keys[0]].shape[1:], dtype=float) * self.stored_scale)
+
+    def _window(
+        self, item: dict[Hashable, Any], maps: Sequence[np.ndarray], full_size: np.ndarray
+    ) -> dict[Hashable, Any]:
         scale = self.scales[self.R.randint(len(self.scales))]
-        centre = self._draw_centre(maps, scale)
+        centre = self._draw_centre(maps, scale, full_size)
         jittered = self.R.rand() < self.jitter_prob
-        matrix = self._matrix(scale, jittered)
+        matrix = self._matrix(scale, jittered, full_size)
         if not jittered:
-            centre = self._on_grid(centre, scale)
+            centre = self._on_grid(centre, scale, full_size)
         out = dict(item)
         for key in self.key_iterator(item):
             if key == self.label_key:
@@ -134,13 +145,13 @@ class RandWindowd(Randomizable, MapTransform):
         return torch.cat([background, read]).max(0, keepdim=True).indices.float()
 
     def _per_axis(self, value: float | Sequence[float]) -> np.ndarray:
-        return np.broadcast_to(np.asarray(value, dtype=float), self.full_size.shape)
+        return np.broadcast_to(np.asarray(value, dtype=float), (len(self.roi_size),))
 
-    def _draw_centre(self, maps: Sequence[np.ndarray], scale: np.ndarray) -> np.ndarray:
+    def _draw_centre(self, maps: Sequence[np.ndarray], scale: np.ndarray, full_size: np.ndarray) -> np.ndarray:
         """A window centre in units of the field of view, [0, 1] per axis, so that the window stays inside where it can."""
         which = int(np.searchsorted(self.shares, self.R.rand(), side="right"))
         cumulative = maps[which] if which < len(maps) else None
-        extent = np.minimum(np.asarray(self.roi_size) * scale / self.full_size, 1.0)
+        extent = np.minimum(np.asarray(self.roi_size) * scale / full_size, 1.0)
         if cumulative is None:
             free, displaced = self.R.rand(len(extent)), self.R.uniform(-self.shift, self.shift, len(extent))
             return np.asarray(extent / 2 + free * (1.0 - extent) + displaced * extent)
@@ -150,26 +161,27 @@ class RandWindowd(Randomizable, MapTransform):
         centre = (np.asarray(cell) + self.R.rand(len(cell))) / np.asarray(cumulative.shape) + jitter
         return np.asarray(np.clip(centre, extent / 2, 1.0 - extent / 2))
 
-    def _on_grid(self, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    def _on_grid(self, centre: np.ndarray, scale: np.ndarray, full_size: np.ndarray) -> np.ndarray:
         """The nearest centre whose window begins at a voxel of the level's grid."""
-        voxel = scale / self.full_size
+        voxel = scale / full_size
         half = np.asarray(self.roi_size) / 2
         return np.asarray((np.round(centre / voxel - half) + half) * voxel)
 
-    def _matrix(self, scale: np.ndarray, jittered: bool) -> np.ndarray:
+    def _matrix(self, scale: np.ndarray, jittered: bool, full_size: np.ndarray) -> np.ndarray:
         """Matrix from window coordinates in [-1, 1] to half fields of view: flips, and rotation, shear and zoom if jittered."""
-        n = len(self.full_size)
+        n = len(self.roi_size)
         linear = np.diag(np.where(self.R.rand(n) < 0.5, -1.0, 1.0)) if self.flip else np.eye(n)
         if self.flip and n == 2 and self.R.rand() < 0.5 and len(set(self.roi_size)) == 1:
             linear = linear[::-1]
         if jittered:
             angles = self.R.uniform(-self.rotate, self.rotate)
             shears = self.R.uniform(-self.shear, self.shear, 2 if n == 2 else 6)
-            zoom = float(np.exp(self.R.uniform(-1.0, 1.0) * np.log1p(self.zoom)))
+            # drawn downwards: what is enlarged comes from less ground
+            zoom = float(np.exp(-self.R.uniform(*self.zoom)))
             rotation, shear = create_rotate(n, angles.tolist()), create_shear(n, shears.tolist())
             turned = np.asarray(rotation)[:n, :n] @ np.asarray(shear)[:n, :n]
             linear = zoom * np.diag(1.0 / self.spacing) @ turned @ np.diag(self.spacing) @ linear
-        return np.asarray(np.diag(2.0 / self.full_size) @ linear @ np.diag(np.asarray(self.roi_size) * scale / 2))
+        return np.asarray(np.diag(2.0 / full_size) @ linear @ np.diag(np.asarray(self.roi_size) * scale / 2))
 
 
 def _average(x: Tensor, density: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_layouts import MASK, make_chase, make_drive, make_kitti, make_ph2, make_simple, make_stare
+from data_layouts import MASK, make_chase, make_drive, make_hrf, make_kitti, make_ph2, make_simple, make_stare
 
 from monai_dis.data import LoadLabeld, ReadImaged, read_dataset
 from monai_dis.errors import DataError
@@ -56,6 +56,13 @@ KITTI_MASK = np.array([[0, 1, 0], [0, 0, 1]], dtype=np.uint8)
             [f"Image_0{n}{e}" for n in range(1, 5) for e in "LR"],
             id="chase-sorted",
         ),
+        pytest.param("hrf", make_hrf, [f"0{n}_{kind}" for n in (1, 2) for kind in ("dr", "g", "h")], id="hrf"),
+        pytest.param(
+            "hrf",
+            lambda root: make_hrf(root).parent,
+            [f"0{n}_{kind}" for n in (1, 2) for kind in ("dr", "g", "h")],
+            id="hrf-folder-above",
+        ),
         pytest.param("kitti", make_kitti, [f"{n:06d}_10" for n in range(8)], id="kitti"),
         pytest.param(
             "kitti",
@@ -79,7 +86,9 @@ def test_official_layout_gives_images_and_class_indices(
         np.testing.assert_array_equal(loaded["label"].numpy()[0].T, MASK if name != "kitti" else KITTI_MASK)
 
 
-@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "folder"])
+@pytest.mark.parametrize(
+    "name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "hrf", "retina_hrf", "folder"]
+)
 @pytest.mark.parametrize("labels", ["masks", "labels"])
 def test_simple_layout_is_read_by_every_reader(tmp_path: Path, name: str, labels: str) -> None:
     data = read_dataset(name, make_simple(tmp_path, ("a", "b", "c", "d"), labels=labels))
@@ -119,6 +128,23 @@ def test_retina_names_the_missing_set(tmp_path: Path) -> None:
         read_dataset("retina", tmp_path)
 
 
+def test_vessels_of_high_resolution_join_the_others(tmp_path: Path) -> None:
+    make_drive(tmp_path)
+    make_stare(tmp_path)
+    make_chase(tmp_path)
+    three = read_dataset("retina", tmp_path)
+    with pytest.raises(DataError, match="lacks HRF"):
+        read_dataset("retina_hrf", tmp_path)
+    make_hrf(tmp_path)
+    four = read_dataset("retina_hrf", tmp_path)
+    hrf = read_dataset("hrf", tmp_path / "HRF")
+    assert {*four.train} == {*three.train} | {f"hrf_{name}" for name in hrf.train}
+    assert {*four.val} == {*three.val} | {"hrf_01_dr"}
+    assert hrf.cases[0].extra["fov"].name == "01_dr_mask.tif"
+    # the poster's three sets stay what they are
+    assert read_dataset("retina", tmp_path) == three
+
+
 def test_known_validation_names_stay_out_of_training(tmp_path: Path) -> None:
     # IMD010 is one of the names that the shipped bundles were validated on, so it validates here as well.
     data = read_dataset("ph2", make_ph2(tmp_path, (*PH2_NAMES, "IMD010")))
@@ -135,7 +161,9 @@ def test_the_eyes_of_a_child_stay_together(tmp_path: Path) -> None:
         assert sorted(part) == sorted({f"{name[:-1]}{eye}" for name in part for eye in "LR"})
 
 
-@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "idrid", "folder"])
+@pytest.mark.parametrize(
+    "name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "hrf", "retina_hrf", "idrid", "folder"]
+)
 def test_a_wrong_folder_says_what_is_expected_and_what_is_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "holiday").mkdir()
     (tmp_path / "notes.txt").touch()
@@ -143,7 +171,9 @@ def test_a_wrong_folder_says_what_is_expected_and_what_is_there(tmp_path: Path, 
         read_dataset(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "idrid", "folder"])
+@pytest.mark.parametrize(
+    "name", ["ph2", "drive", "stare", "chase_db1", "kitti", "retina", "hrf", "retina_hrf", "idrid", "folder"]
+)
 def test_a_missing_empty_or_packed_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="does not exist; give the folder"):
         read_dataset(name, tmp_path / "nowhere")

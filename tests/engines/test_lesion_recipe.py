@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data_layouts import make_lesions
 from monai.bundle import ConfigParser
 from monai.bundle.scripts import run
-from PIL import Image
 
 from monai_dis.bundle import load_weights
 from monai_dis.inferers import Budget
@@ -19,29 +19,9 @@ CONFIGS = Path(__file__).parents[2] / "bundles" / "fundus_lesions_dis" / "config
 SIZE = [392, 248]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Eight pictures with four discs of each of four classes."""
-    folder = tmp_path / "data"
-    rng = np.random.default_rng(0)
-    shape = SIZE[::-1]
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    for index in range(8):
-        image, mask = rng.integers(40, 80, (*shape, 3)), np.zeros(shape)
-        for lesion in np.repeat(np.arange(1, 5), 4):
-            disc = (y - rng.integers(shape[0])) ** 2 + (x - rng.integers(shape[1])) ** 2 < (4 * lesion) ** 2
-            mask[disc] = lesion
-            image[disc] += [30 * lesion, 40, 10 * lesion]
-        for part, values in (("images", image), ("masks", mask)):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(folder / part / f"eye{index}.png")
-    return folder
-
-
 @pytest.mark.slow
-def test_the_whole_recipe_leaves_a_pair_that_scores_by_gain(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_whole_recipe_leaves_a_pair_that_scores_by_gain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_lesions(tmp_path / "data", SIZE)
     monkeypatch.chdir(CONFIGS.parent)
     work, model = tmp_path / "work", tmp_path / "model.pt"
     run(

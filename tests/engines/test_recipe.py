@@ -48,6 +48,7 @@ def data(tmp_path: Path) -> Path:
         pytest.param({"overlay": "coarse", "name": "coarse_short", "short": True}, "coarse_short", id="own-name"),
         pytest.param({"overlay": "baseline", "scale": 1}, "baseline", id="full-resolution"),
         pytest.param({"overlay": "baseline", "scale": 4}, "baseline_4", id="quarter"),
+        pytest.param({"overlay": ["uniform", "residual"], "fold": 1}, "residual_fold1", id="several-overlays"),
     ],
 )
 def test_stage_names(stage: dict[str, object], name: str) -> None:
@@ -83,6 +84,17 @@ def test_equal_weights_make_equal_files(tmp_path: Path) -> None:
     export_weights(module, tmp_path / "one.pt")
     export_weights(module, tmp_path / "another.pt")
     assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "another.pt").read_bytes()
+
+
+def test_a_network_of_two_levels_is_written_once(tmp_path: Path) -> None:
+    module = torch.nn.Conv2d(64, 64, 3)
+    export_weights(module, tmp_path / "network.pt")
+    assemble({"coarse": tmp_path / "network.pt"}, tmp_path / "one.pt")
+    assemble({"coarse": tmp_path / "network.pt", "refine": tmp_path / "network.pt"}, tmp_path / "two.pt")
+    assert (tmp_path / "two.pt").stat().st_size < 1.1 * (tmp_path / "one.pt").stat().st_size
+    state = torch.load(tmp_path / "two.pt", weights_only=True)
+    assert torch.equal(state["coarse.weight"], module.weight.detach().half())
+    assert torch.equal(state["refine.weight"], state["coarse.weight"])
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:

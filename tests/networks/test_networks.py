@@ -15,6 +15,7 @@ from torch import nn
 from monai_dis.errors import NetworkError
 from monai_dis.networks import (
     CalibratedLogits,
+    FlipAveraged,
     GatedRefiner,
     ResidualRefiner,
     StackedRefiner,
@@ -275,3 +276,28 @@ def test_weights_of_another_network_are_refused(part: str, words: str, tmp_path:
     torch.save(FixedConv(2, 3, 2).state_dict(), tmp_path / "coarse.pt")
     with pytest.raises(NetworkError, match=words):
         warm_start(ResidualRefiner(FixedConv(2, 5, 2), channels=2), part, tmp_path / "coarse.pt")
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_the_mean_over_flips_flips_with_the_image(dims: int) -> None:
+    """Whatever the network, and whatever travels with the image; one pass for each combination of axes."""
+    calls = 0
+
+    class Uneven(nn.Module):
+        def forward(self, x: torch.Tensor, extra: torch.Tensor, number: float) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            return x * torch.arange(x.numel()).reshape(x.shape) + extra.cumsum(-1) * number
+
+    network = FlipAveraged(Uneven(), axes=range(dims))
+    x, extra = torch.rand(2, 1, *range(3, 3 + dims)), torch.rand(2, 1, *range(3, 3 + dims))
+    answer = network(x, extra, 2.0)
+    assert calls == 2**dims
+    for axis in range(2, 2 + dims):
+        torch.testing.assert_close(network(x.flip(axis), extra.flip(axis), 2.0).flip(axis), answer)
+    torch.testing.assert_close(FlipAveraged(network.network, axes=[])(x, extra, 2.0), network.network(x, extra, 2.0))
+
+
+def test_an_axis_is_flipped_once() -> None:
+    with pytest.raises(NetworkError, match="named once each"):
+        FlipAveraged(nn.Identity(), axes=[0, 0])

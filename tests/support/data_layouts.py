@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,16 @@ def make_chase(root: Path, *, sorted_into: bool = False, children: range = range
     return home
 
 
+def make_hrf(root: Path) -> Path:
+    home = root / "HRF"
+    for number in (1, 2):
+        for kind, suffix in (("dr", "JPG"), ("g", "jpg"), ("h", "jpg")):
+            save(home / "images" / f"{number:02d}_{kind}.{suffix}", IMAGE)
+            save(home / "manual1" / f"{number:02d}_{kind}.tif", MASK * 255)
+            save(home / "mask" / f"{number:02d}_{kind}_mask.tif", np.stack([MASK * 255] * 3, axis=-1))
+    return home
+
+
 def make_kitti(root: Path, count: int = 8) -> Path:
     ids = np.array([[7, 26, 25], [255, 0, 31]], dtype=np.uint8)
     for number in range(count):
@@ -112,3 +123,19 @@ def make_simple(root: Path, names: tuple[str, ...], *, labels: str = "masks", ma
         save(root / "images" / f"{name}.jpg", IMAGE)
         save(root / labels / f"{name}.png", mask)
     return root
+
+
+def make_lesions(folder: Path, size: Sequence[int], count: int = 8) -> Path:
+    """Pictures of (columns, rows) with four discs of each of four lesion types, in the simple layout."""
+    rng = np.random.default_rng(0)
+    shape = size[::-1]
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for index in range(count):
+        image, mask = rng.integers(40, 80, (*shape, 3)), np.zeros(shape)
+        for lesion in np.repeat(np.arange(1, 5), 4):
+            disc = (y - rng.integers(shape[0])) ** 2 + (x - rng.integers(shape[1])) ** 2 < (4 * lesion) ** 2
+            mask[disc] = lesion
+            image[disc] += [30 * lesion, 40, 10 * lesion]
+        for part, values in (("images", image), ("masks", mask)):
+            save(folder / part / f"eye{index}.png", values.clip(0, 255).astype(np.uint8))
+    return folder

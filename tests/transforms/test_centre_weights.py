@@ -63,3 +63,11 @@ def test_an_empty_label_weighs_nothing() -> None:
 def test_nonsense_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(DataError):
         CentreWeightsd(**bad)  # type: ignore[arg-type]
+
+
+def test_a_class_can_weigh_more_where_it_is_present() -> None:
+    label = torch.zeros(2, 4, 4)
+    label[0, 0, 0] = label[1, 3, 3] = 1
+    weights = CentreWeightsd(["foreground"], grid=(4, 4), class_weights=[1, 3])({"label": label})["centres"][0]
+    assert weights[3, 3] == 3 * weights[0, 0] > 0
+    assert weights.sum() == weights[3, 3] + weights[0, 0]

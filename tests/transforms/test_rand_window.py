@@ -170,3 +170,26 @@ def test_resample_to_grid_is_the_inferers_grid(scale: float) -> None:
     image = torch.rand(2, 21, 34)
     out = ResampleToGridd("image", scale)({"image": image})["image"]
     assert torch.equal(out, resample(image[None], grid_size((21, 34), scale))[0])
+
+
+def test_a_pair_of_zooms_is_what_things_grow_by() -> None:
+    """A disc of 40 pixels covers 40 times the square of the zoom, which may lean to one side."""
+    y, x = np.mgrid[:64, :64]
+    disc = torch.as_tensor(((y - 31.5) ** 2 + (x - 31.5) ** 2 < 144).astype(np.float32))[None]
+    window = RandWindowd(["image", "label"], (64, 64), (64, 64), zoom=(1.2, 1.6), jitter_prob=1.0, num_samples=30)
+    window.set_random_state(0)
+    sides = [float((out["image"].sum() / disc.sum()).sqrt()) for out in window({"image": disc, "label": disc})]
+    assert 1.15 < min(sides) < 1.3 < 1.5 < max(sides) < 1.65
+
+
+def test_without_a_full_size_it_is_each_images_own() -> None:
+    """Of images of any size a window of the level has the same scale: as the inferer resamples it."""
+    for size in ((32, 32), (48, 32)):
+        image = torch.rand(3, *size)
+        data = {"image": resample(image[None], grid_size(size, 2))[0], "label": torch.zeros(1, *size)}
+        expected = resample(image[None], grid_size(size, 4))[0]
+        window = RandWindowd(
+            ["image", "label"], None, tuple(expected.shape[1:]), scales=[4], stored_scale=2, flip=False, jitter_prob=0.0
+        )
+        (out,) = window(data)
+        torch.testing.assert_close(out["image"], expected, atol=1e-5, rtol=0)
