@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monai_dis.checks.angles import angle_degrees
 from monai_dis.checks.findings import Finding, Policy, finding
 from monai_dis.checks.limits import Limits
+from monai_dis.data.coordinates import angle_degrees, swap_ras_lps
 from monai_dis.data.image_files import image_suffix
 from monai_dis.data.nifti import nifti_header
 from monai_dis.data.volume_headers import nrrd_units
@@ -29,7 +29,6 @@ __all__ = ["FileVolume", "inspect_volume_file"]
 Matrix = npt.NDArray[np.float64]
 
 _HEADER_BYTES = 1 << 16
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}
 _SHEAR_DEGREES = 0.1
 _CORNER_VOXELS = 0.1
@@ -174,7 +173,7 @@ def _nifti_affine(known: Any, shape: list[int]) -> tuple[Matrix | None, list[Fin
     scale = _MM_PER_UNIT.get(int(known["xyzt_units"]) & 7, 1.0)
     affine[:3] *= scale
     note = [finding("UNITS_NOT_MM", f"lengths are multiplied by {scale:g} to be in mm.")] if scale != 1.0 else []
-    return _LPS_FROM_RAS @ affine, note
+    return swap_ras_lps(affine), note
 
 
 def _fields(head: bytes, separator: str) -> dict[str, str]:

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import ITKWriter, MetaTensor, NibabelWriter, PILWriter
+from monai.data import ITKWriter, MetaTensor, PILWriter
+from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
 from monai.utils import OptionalImportError
 from numpy.typing import NDArray
 
 from monai_dis.data.atomic import written_whole
+from monai_dis.data.coordinates import swap_ras_lps
 from monai_dis.data.image_files import image_stem, image_suffix, segmentation_suffix
+from monai_dis.data.nifti_output import Space, write_nifti
 from monai_dis.data.nrrd import write_nrrd
 from monai_dis.errors import OutputError
 
@@ -50,9 +53,12 @@ def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str
     plain = labels.as_tensor() if isinstance(labels, MetaTensor) else labels
     small = int(plain.max()) <= _LARGEST_BYTE
     values = plain.cpu().numpy().astype(np.uint8 if small else np.uint16)[0]
-    affine = np.asarray(meta.get("original_affine", meta["affine"]), dtype=np.float64)
-    if image_suffix(path) == ".nrrd":
-        write_nrrd(values, _lps_of_ras(affine, values.ndim), path)
+    affine, suffix = np.asarray(meta.get("original_affine", meta["affine"]), dtype=np.float64), image_suffix(path)
+    if suffix == ".nrrd":
+        write_nrrd(values, swap_ras_lps(_of_axes(affine, values.ndim)), path)
+        return
+    if suffix in (".nii", ".nii.gz"):
+        write_nifti(values, to_affine_nd(3, affine), path, Space.ALIGNED)
         return
     writer, options = _writer(path, values.dtype)
     # Set as they are: `set_data_array` drops a last axis of one element, and `set_metadata` resamples on the way.
@@ -62,15 +68,13 @@ def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str
             writer.write(str(temporary), **options)
         except RuntimeError as error:  # ITK's, whose last line says why
             raise OSError((str(error).strip().splitlines() or [""])[-1].removeprefix("Reason: ")) from error
-        if image_suffix(path) == ".mha":
+        if suffix == ".mha":
             _check_whole(temporary, values.nbytes)
 
 
-def _lps_of_ras(affine: NDArray[np.float64], dims: int) -> NDArray[np.float64]:
-    """The affine of a volume, or of a picture in its plane, in the coordinates of DICOM and ITK."""
-    kept = affine if len(affine) == dims + 1 else affine[np.ix_([*range(dims), -1], [*range(dims), -1])]
-    turned: NDArray[np.float64] = np.diag([-1.0, -1.0, *[1.0] * (dims - 1)]) @ kept
-    return turned
+def _of_axes(affine: NDArray[np.float64], dims: int) -> NDArray[np.float64]:
+    """The affine of a volume, or of a picture in its plane."""
+    return affine if len(affine) == dims + 1 else affine[np.ix_([*range(dims), -1], [*range(dims), -1])]
 
 
 def _check_whole(path: Path, wanted: int) -> None:
@@ -127,8 +131,6 @@ def _writer(path: Path, dtype: np.dtype[Any]) -> tuple[Any, dict[str, Any]]:
     suffix = image_suffix(path)
     if suffix == ".png":
         return PILWriter(output_dtype=dtype, scale=None), {}
-    if suffix in (".nii", ".nii.gz"):
-        return NibabelWriter(output_dtype=dtype), {}
     if suffix != ".mha":
         raise OutputError(
             f"a segmentation cannot be written as {path.name}; choose .png, .nii, .nii.gz, .nrrd or .mha."

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from monai.data.meta_tensor import MetaTensor
 
+from monai_dis.data.coordinates import swap_ras_lps
 from monai_dis.dicom.geometry import Vector
 from monai_dis.dicom.loaded_study import LoadedStudy
 from monai_dis.dicom.straighten import Straightening, bend_back, plan_straightening, straighten
@@ -22,7 +23,6 @@ __all__ = ["VOLUME_NAME", "VolumeAnswer", "as_image", "as_photograph", "predict_
 
 #: What a volume is called where a file would be named.
 VOLUME_NAME = Path("the DICOM volume")
-_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _COLOURS = 3
 
 
@@ -166,7 +166,7 @@ def as_image(values: npt.NDArray[np.float32], affine_lps: Vector) -> MetaTensor:
     Returns:
         (1, columns, rows[, slices]) with the affine to RAS coordinates.
     """
-    affine = torch.as_tensor(_RAS_FROM_LPS @ affine_lps)
+    affine = torch.as_tensor(swap_ras_lps(affine_lps))
     meta = {
         "spatial_shape": np.asarray(values.shape),
         "original_affine": affine.numpy(),

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from monai_dis.bundle.dicom_metadata import DicomEntry
 from monai_dis.data.atomic import atomic_path
-from monai_dis.dicom.label_files import file_labels, mask_of, segment_records, write_nifti
+from monai_dis.data.coordinates import swap_ras_lps
+from monai_dis.data.nifti_output import Space, write_nifti
+from monai_dis.dicom.label_files import file_labels, mask_of, nifti_comment, segment_records, stored_values
 from monai_dis.dicom.loaded_study import LoadedStudy
 from monai_dis.dicom.predicting import VolumeAnswer
 from monai_dis.dicom.presentation import Presentation
@@ -140,11 +142,12 @@ class ResultWriter:
             write_seg_nrrd(labels, affine, output, segments)
         else:
             output = stem.with_name(f"{stem.name}.nii.gz")
-            write_nifti(labels, affine, output, segments)
+            comment = nifti_comment(labels, segments)
+            write_nifti(stored_values(labels), swap_ras_lps(affine), output, Space.SCANNER, comment)
         paths = {"output": output, "labels": stem.with_name(f"{stem.name}.json")}
         if answer.uncertainty is not None:
             paths["uncertainty"] = stem.with_name(f"{stem.name}_uncertainty.nii.gz")
-            write_nifti(answer.uncertainty, affine, paths["uncertainty"])
+            write_nifti(answer.uncertainty, swap_ras_lps(affine), paths["uncertainty"], Space.SCANNER)
         figures = [
             {**measured, **record} for measured, record in zip(result["segments"], segment_records(labels, segments), strict=True)
         ]  # fmt: skip

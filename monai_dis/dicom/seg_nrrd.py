@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_dis.bundle.dicom_metadata import Code, SegmentEntry
+from monai_dis.data.coordinates import is_sheared
 from monai_dis.data.nrrd import write_nrrd
 from monai_dis.dicom.geometry import Vector
-from monai_dis.dicom.label_files import is_sheared, mask_of, stored_as
+from monai_dis.dicom.label_files import mask_of, stored_as
 from monai_dis.dicom.seg_object import tracking_identifier
 from monai_dis.errors import DicomError
 from monai_dis.reports.palette import class_color

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_dis.checks.angles import angle_degrees
 from monai_dis.checks.findings import Finding, Policy, finding
+from monai_dis.data.coordinates import angle_degrees
 from monai_dis.dicom.frames import Frame
 from monai_dis.dicom.geometry import (
     Stack,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_dis.checks.angles import angle_degrees
+from monai_dis.data.coordinates import angle_degrees
 from monai_dis.dicom.frames import Frame
 from monai_dis.dicom.geometry import Vector, affine_of, normal_of, places_of, stack_of
 from monai_dis.dicom.instance import Instance

@@ -13,6 +13,8 @@ from monai.data.meta_tensor import MetaTensor
 
 from monai_dis.bundle.dicom_metadata import Code, SegmentEntry
 from monai_dis.bundle.metadata import BundleMetadata
+from monai_dis.data.coordinates import swap_ras_lps
+from monai_dis.data.grid import Grid
 from monai_dis.data.image_files import segmentation_suffix
 from monai_dis.data.nrrd import write_nrrd as write_nrrd_file
 from monai_dis.data.writing import write_segmentation
@@ -20,7 +22,6 @@ from monai_dis.dicom.seg_nrrd import write_seg_nrrd
 
 __all__ = ["affine_lps", "answer_suffix", "segment_entries", "write_answer", "write_nrrd"]
 
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TISSUE = Code("85756007", "SCT", "Tissue")
 
 
@@ -88,13 +89,7 @@ def write_nrrd(
 
 def affine_lps(image: MetaTensor) -> npt.NDArray[np.float64]:
     """(4, 4) from voxels of the file to LPS coordinates in mm; a picture lies in a plane of its own."""
-    affine = np.asarray(image.meta.get("original_affine", image.affine), dtype=np.float64)
-    if image.ndim == 3:
-        flat = np.eye(4)
-        flat[:2, :2], flat[:2, 3] = affine[:2, :2], affine[:2, -1]
-        affine = flat
-    moved: npt.NDArray[np.float64] = _LPS_FROM_RAS @ affine
-    return moved
+    return swap_ras_lps(Grid.of(image).matrix)
 
 
 def segment_entries(metadata: BundleMetadata, classes: Mapping[int, str]) -> dict[int, SegmentEntry]:

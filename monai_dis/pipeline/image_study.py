@@ -15,6 +15,7 @@ from monai_dis.data.image_files import PICTURE_SUFFIXES, image_stem, image_suffi
 from monai_dis.data.images import check_readable
 from monai_dis.data.writing import write_segmentation
 from monai_dis.pipeline.figures import figures
+from monai_dis.pipeline.file_study import FileStudy
 from monai_dis.pipeline.find import Search
 from monai_dis.pipeline.fingerprint import content_of
 from monai_dis.pipeline.naming import mask_name
@@ -27,32 +28,15 @@ SMALLEST_PICTURE = 640  # pixels: an overlay's lines and legend cannot be read o
 
 
 @dataclass(frozen=True)
-class ImageStudy:
+class ImageStudy(FileStudy):
     """One image file.
 
     Attributes:
-        file: absolute.
         beside_dicom: whether it was found in a folder with DICOM, where pictures may be anything.
     """
 
-    file: Path
     beside_dicom: bool = False
     kind: str = "image"
-
-    @property
-    def given(self) -> Path:
-        """See `Study`."""
-        return self.file
-
-    @property
-    def place(self) -> str:
-        """See `Study`."""
-        return str(self.file)
-
-    @property
-    def label(self) -> str:
-        """See `Study`."""
-        return self.file.name
 
     @property
     def wanted_stem(self) -> str:
@@ -109,10 +93,6 @@ class ImageStudy:
                 picture.save(temporary, compress_level=3)  # a third of the time of the default for a tenth more bytes
         entry: Entry = {"output": str(output), "overlay": str(overlay), **({"masks": masks} if masks else {})}
         return {**entry, **figures(answer, self.file)}
-
-    def explain(self, error: Exception) -> str:
-        """See `Study`."""
-        return f"{self.file} could not be segmented ({type(error).__name__}: {error})"
 
     def _write_masks(self, answer: Prediction, job: Job, output: Path) -> dict[str, str]:
         """A mask for each of several overlapping classes, which one file of class indices cannot hold, by the name of the class."""

@@ -25,6 +25,7 @@ from monai_dis.errors import ImageError
 from monai_dis.inferers.result import IterativeResult
 from monai_dis.pipeline.device import PeakMemory, return_free_memory
 from monai_dis.pipeline.figures import run_figures
+from monai_dis.pipeline.file_study import FileStudy
 from monai_dis.pipeline.find import Search
 from monai_dis.pipeline.fingerprint import content_of, settings_digest
 from monai_dis.pipeline.image_study import SMALLEST_PICTURE
@@ -75,34 +76,15 @@ class _Answered:
 
 
 @dataclass(frozen=True)
-class SlideStudy:
+class SlideStudy(FileStudy):
     """One slide, answered piece by piece.
 
     Its files are a pyramidal label image ``<stem>_seg.ome.tif`` (and a mask for each of several overlapping classes), outlines
     ``<stem>_outlines.geojson`` and the picture ``<stem>_overlay.png``. While it works, ``.slide-<stem>`` in the output folder holds
-    what is done; a run that was killed goes on with it.
-
-    Attributes:
-        file: absolute; a folder for OME-Zarr.
+    what is done; a run that was killed goes on with it. The file is a folder for OME-Zarr.
     """
 
-    file: Path
     kind: str = "slide"
-
-    @property
-    def given(self) -> Path:
-        """See `Study`."""
-        return self.file
-
-    @property
-    def place(self) -> str:
-        """See `Study`."""
-        return str(self.file)
-
-    @property
-    def label(self) -> str:
-        """See `Study`."""
-        return self.file.name
 
     @property
     def wanted_stem(self) -> str:
@@ -192,10 +174,6 @@ class SlideStudy:
         entry = {**entry, **({"masks": written} if written else {}), "outlines": str(outlines), **found}
         figures = _figures(answer.about["statistics"], pyramid, watch, job.memory)
         return {**entry, **figures, "slide": answer.about["slide"]}
-
-    def explain(self, error: Exception) -> str:
-        """See `Study`."""
-        return f"{self.file} could not be segmented ({type(error).__name__}: {error})"
 
 
 class _Slides:
