@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from monai_dis.data.atomic import written_whole
 from monai_dis.data.coordinates import swap_ras_lps
 from monai_dis.data.image_files import image_stem, image_suffix, segmentation_suffix
-from monai_dis.data.nifti_output import Space, write_nifti
+from monai_dis.data.nifti_output import write_nifti
 from monai_dis.data.nrrd import write_nrrd
 from monai_dis.errors import OutputError
 
@@ -58,7 +58,7 @@ def write_segmentation(labels: torch.Tensor, reference: MetaTensor | Mapping[str
         write_nrrd(values, swap_ras_lps(_of_axes(affine, values.ndim)), path)
         return
     if suffix in (".nii", ".nii.gz"):
-        write_nifti(values, to_affine_nd(3, affine), path, Space.ALIGNED)
+        write_nifti(values, to_affine_nd(3, affine), path)
         return
     writer, options = _writer(path, values.dtype)
     # Set as they are: `set_data_array` drops a last axis of one element, and `set_metadata` resamples on the way.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from monai_dis.bundle.dicom_metadata import DicomEntry
 from monai_dis.data.atomic import atomic_path
 from monai_dis.data.coordinates import swap_ras_lps
-from monai_dis.data.nifti_output import Space, write_nifti
+from monai_dis.data.nifti_output import write_nifti
 from monai_dis.dicom.label_files import file_labels, mask_of, nifti_comment, segment_records, stored_values
 from monai_dis.dicom.loaded_study import LoadedStudy
 from monai_dis.dicom.predicting import VolumeAnswer
@@ -143,11 +143,11 @@ class ResultWriter:
         else:
             output = stem.with_name(f"{stem.name}.nii.gz")
             comment = nifti_comment(labels, segments)
-            write_nifti(stored_values(labels), swap_ras_lps(affine), output, Space.SCANNER, comment)
+            write_nifti(stored_values(labels), swap_ras_lps(affine), output, units="mm", comment=comment)
         paths = {"output": output, "labels": stem.with_name(f"{stem.name}.json")}
         if answer.uncertainty is not None:
             paths["uncertainty"] = stem.with_name(f"{stem.name}_uncertainty.nii.gz")
-            write_nifti(answer.uncertainty, swap_ras_lps(affine), paths["uncertainty"], Space.SCANNER)
+            write_nifti(answer.uncertainty, swap_ras_lps(affine), paths["uncertainty"], units="mm")
         figures = [
             {**measured, **record} for measured, record in zip(result["segments"], segment_records(labels, segments), strict=True)
         ]  # fmt: skip

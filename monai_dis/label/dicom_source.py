@@ -17,7 +17,7 @@ from monai_dis.bundle.dicom_metadata import DicomEntry, SegmentEntry
 from monai_dis.checks.limits import Limits
 from monai_dis.data.atomic import atomic_path
 from monai_dis.data.coordinates import swap_ras_lps
-from monai_dis.data.nifti_output import Space, write_nifti
+from monai_dis.data.nifti_output import write_nifti
 from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.loaded_study import LoadedStudy, load_study, volume_of
 from monai_dis.dicom.predicting import as_image, as_photograph
@@ -67,7 +67,7 @@ def write_series_file(folder: Path, place: Path, name: str) -> Path:
     loaded = read_series(folder)
     if not loaded.plan.photograph:
         path = place / f"{name}{VOLUME_SUFFIX}"
-        write_nifti(loaded.values.astype(np.float32), swap_ras_lps(loaded.plan.affine_lps), path, Space.SCANNER)
+        write_nifti(loaded.values.astype(np.float32), swap_ras_lps(loaded.plan.affine_lps), path, units="mm")
         return path
     path = place / f"{name}{PHOTOGRAPH_SUFFIX}"
     pixels = np.rint(loaded.values[..., 0]).astype(np.uint8).transpose(2, 1, 0)

@@ -14,7 +14,7 @@ from dicom_phantom import Grid, oblique_grid, phantom, tilted_grid
 from dicom_study import ENTRY, save_shuffled, small_series
 
 from monai_dis.data.coordinates import swap_ras_lps
-from monai_dis.data.nifti_output import Space, write_nifti
+from monai_dis.data.nifti_output import write_nifti
 from monai_dis.dicom.label_files import nifti_comment, stored_values
 from monai_dis.dicom.seg_nrrd import write_seg_nrrd
 from monai_dis.errors import DicomError
@@ -104,7 +104,7 @@ def test_sheared_slices_go_to_nifti_alone(tmp_path: Path) -> None:
         write_seg_nrrd(overlapping(grid), grid.affine(), tmp_path / "a.seg.nrrd", ENTRY.segments)
     affine, labels = swap_ras_lps(grid.affine()), overlapping(grid)
     comment = nifti_comment(labels, ENTRY.segments)
-    write_nifti(stored_values(labels), affine, tmp_path / "a.nii.gz", Space.SCANNER, comment)
+    write_nifti(stored_values(labels), affine, tmp_path / "a.nii.gz", units="mm", comment=comment)
     image = nibabel.load(tmp_path / "a.nii.gz")
     assert image.shape == (40, 32, 24, 2)
     assert np.allclose(image.affine, np.diag([-1, -1, 1, 1]) @ grid.affine())
