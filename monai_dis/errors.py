@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from monai_dis.printable import printable
+
 __all__ = [
     "BackendError",
     "BudgetError",
@@ -19,7 +21,14 @@ __all__ = [
 
 
 class DisError(Exception):
-    """Base of all errors that a user can mend; the command line prints the message and exits with status 1."""
+    """Base of all errors that a user can mend; the command line prints the message and exits with status 1.
+
+    Args:
+        message: may name files of any name.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class BackendError(DisError, ValueError):

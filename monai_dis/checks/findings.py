@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from monai_dis.errors import DicomError
+from monai_dis.printable import printable
 
 __all__ = ["CODES", "Finding", "Policy", "apply_policy", "finding", "merged", "read_policy", "verdict"]
 
@@ -95,7 +96,7 @@ def finding(code: str, message: str, instances: int = 1, policy: Policy | None =
         KeyError: when there is no such code.
     """
     own = CODES[code]
-    return Finding(code, policy or own, message, instances)
+    return Finding(code, policy or own, printable(message), instances)
 
 
 def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from monai_dis.printable import printable
+
 __all__ = ["FileStudy"]
 
 
@@ -31,8 +33,8 @@ class FileStudy:
     @property
     def label(self) -> str:
         """The file's name."""
-        return self.file.name
+        return printable(self.file.name)
 
     def explain(self, error: Exception) -> str:
         """A sentence for what nobody foresaw."""
-        return f"{self.file} could not be segmented ({type(error).__name__}: {error})"
+        return printable(f"{self.file} could not be segmented ({type(error).__name__}: {error})")

@@ -20,6 +20,7 @@ from monai_dis.pipeline.fingerprint import absolute
 from monai_dis.pipeline.ledger import LEDGER_NAME, known_results
 from monai_dis.pipeline.options import Options
 from monai_dis.pipeline.study import Entry, Job, Opened, Study, kinds
+from monai_dis.printable import printable
 
 __all__ = ["NoStudy", "Search", "find_studies"]
 
@@ -85,7 +86,7 @@ class NoStudy:
     @property
     def label(self) -> str:
         """See `Study`."""
-        return self.given.name
+        return printable(self.given.name)
 
     @property
     def wanted_stem(self) -> str:
@@ -116,7 +117,7 @@ class NoStudy:
 
     def explain(self, error: Exception) -> str:
         """See `Study`."""
-        return f"{self.given} could not be looked at ({type(error).__name__}: {error})"
+        return printable(f"{self.given} could not be looked at ({type(error).__name__}: {error})")
 
 
 def find_studies(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -381,3 +382,17 @@ def test_images_in_step_give_what_each_gives_alone(tiny_bundle: Path, photo: Pat
                 tmp_path / "b" / f"{file.stem}_{name}.png"
             ).read_bytes()
         assert entry["peak_memory_bytes"] > 0 and entry["seconds"]["total"] > 0
+
+
+def test_names_that_are_no_text_can_be_logged(
+    tiny_bundle: Path, photo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = (tmp_path / os.fsdecode(name) for name in (b"caf\xe9.png", b"cut\xe9.png"))
+    good.write_bytes(photo.read_bytes())
+    bad.write_bytes(b"no picture")
+    with caplog.at_level("INFO", logger="monai_dis"), pytest.raises(DisError) as error:
+        segmenter(tiny_bundle, [good, bad], tmp_path / "out").run()
+    assert "cut\\udce9.png" in str(error.value)
+    assert sum("caf\\udce9.png" in message for message in caplog.messages) == 1
+    for message in caplog.messages:
+        message.encode()

@@ -28,6 +28,7 @@ from small_bundle import disc, write_tiny_bundle
 from monai_dis.bundle import load_bundle
 from monai_dis.errors import DisError
 from monai_dis.pipeline import Ledger, Options, Record, RunSettings, StudySegmenter, find_studies
+from monai_dis.printable import printable
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("distributed")
@@ -93,6 +94,7 @@ PICTURES = [
     Row("drawn label", own_answers, "done"),
     Row("odd names", lambda f: [picture(n)(f) for n in ("a #1 50%?.png", "'q\" ü.png", f"{'m' * 240}.png")], "done"),
     Row("bytes", bad_bytes, "done"),
+    Row("bad bytes", lambda f: (f / os.fsdecode(b"caf\xe9.png")).write_bytes(b"no picture"), "refused", "caf\\udce9.png"),
     Row("turned", turned, "done", "PICTURE_TURNED"),
     Row("deep planes", deep_planes, "done"),
     Row("slide", lambda f: write_tiff(f / "kidney.svs", spots(700, 600)), "done"),
@@ -249,11 +251,6 @@ def by_bundle(bundle: Path, source: Path, output: Path) -> None:
 
 
 WAYS = {"plain": plain, "workers": on_workers, "shares": in_shares, "class": by_class, "bundle": by_bundle}
-
-
-def printable(words: str) -> str:
-    """Bytes that are no UTF-8, escaped: a report of a failure with a lone surrogate in it ends the whole run of the tests."""
-    return words.encode(errors="backslashreplace").decode()
 
 
 def said(output: Path, source: Path) -> dict[str, tuple[str, str, dict[str, str]]]:
