@@ -4,11 +4,12 @@
     python benchmarks/lesions.py time --bundle fundus_lesions_dis --data DATA --work WORK --output OUT
     python benchmarks/lesions.py write --bundle fundus_lesions_dis --output OUT
 
-DATA is the data set, WORK the folder in which the stages were trained (``uniform`` and ``baseline`` stages are the rivals), OUT a
-folder for figures. ``measure`` takes the measures of `LesionEvaluation` on the validation images; a group that is there already is
-left, and groups may run side by side. ``time`` goes from file to file in a fresh process for each arm, one after the other, and reads
-its resident memory. ``write`` makes ``docs/results.json``, ``docs/curve.png``, ``docs/froc.png``, the tables of ``docs/README.md`` and
-the figures of the front page. ``--overlay pretrained --model WEIGHTS`` measures a recipe whose weights are not shipped yet.
+DATA is the data set, WORK the folder in which the stages were trained, OUT a folder for figures. ``measure`` takes the measures of
+`LesionEvaluation` on the validation images; a group that is there already is left, and groups may run side by side. A rival is the
+pretrained network on the whole image at one resolution: trained at it, where the stage ``uniform_<scale>`` is there, or the bundle's own
+network. ``time`` goes from file to file in a fresh process for each arm, one after the other, and reads its resident memory. ``write``
+makes ``docs/results.json``, ``docs/curve.png``, ``docs/froc.png``, the tables of ``docs/README.md`` and the figures of the front page.
+``--model WEIGHTS`` measures weights that are not shipped yet.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ import torch
 from documents import step_down, write_json, write_marked
 from lesion_tables import (
     BUDGETS,
+    COARSE_SCALE,
+    OWN_SCALE,
     RIVAL,
     SCORED_BUDGETS,
     SCORES,
@@ -52,13 +55,13 @@ from monai_dis.data import LoadLabeld, read_dataset
 from monai_dis.engines.lesion_evaluation import LesionEvaluation, Way, way_of
 from monai_dis.engines.score_arms import score_arms
 from monai_dis.inferers import Budget, IterativeInferer
-from monai_dis.networks import StackedRefiner, TwoStageNet
+from monai_dis.networks import FlipAveraged, StackedRefiner, TwoStageNet
 from monai_dis.pipeline import Segmenter
 from monai_dis.pipeline.modes import make_runner
 from monai_dis.pipeline.predict import Predictor
 
-WINDOW = (256, 256)  # of the rival's sliding window, as it was trained
 TIMED_IMAGES, TIMED_REPEATS = 2, 2
+FULL_SIZE = (4288, 2848)  # of IDRiD
 
 # An arm: a network, how it is run, the mode and the budget.
 Arm = tuple[nn.Module, IterativeInferer, str, Budget]
@@ -69,7 +72,7 @@ def main() -> None:
     quiet_third_parties()
     torch.set_num_threads(options.threads)
     model = {} if options.model is None else {"model_file": str(options.model)}
-    bundle = load_bundle(options.bundle, ("inference", *options.overlay, "evaluate"), model)
+    bundle = load_bundle(options.bundle, ("inference", "evaluate"), model)
     options.run(bundle, options)
 
 
@@ -87,17 +90,18 @@ def _groups(bundle: Any, options: argparse.Namespace) -> dict[str, Callable[[], 
 
     def rivals() -> dict[str, Arm]:
         arms: dict[str, Arm] = {}
+        own = network.refine[0].refine
         for scale in UNIFORM_SCALES:
-            rival = load_rival(bundle.folder, options.work, scale)
-            if rival is None:
-                continue
-            plain = IterativeInferer(roi_size=WINDOW, levels=[scale], activation="sigmoid", output="labels")
-            arms[rival_name(scale)] = rival, plain, "coarse", Budget(windows=0)
-            if scale == 1:
-                window = IterativeInferer(
-                    roi_size=WINDOW, levels=[8, 1], mode="gaussian", activation="sigmoid", output="labels"
-                )
-                arms[RIVAL] = rival, window, "sliding-window", Budget.everywhere()
+            plain = inferer.replaced(levels=[scale], score="entropy")
+            if scale != COARSE_SCALE:
+                arms[rival_name(scale)] = own, plain, "coarse", Budget(windows=0)
+            if (rival := load_rival(bundle.folder, options.work, scale)) is not None and scale != OWN_SCALE:
+                arms[rival_name(scale, trained=True)] = rival, plain, "coarse", Budget(windows=0)
+        flipped = FlipAveraged(own, axes=[0])
+        plain = inferer.replaced(levels=[OWN_SCALE], score="entropy")
+        arms[f"{rival_name(OWN_SCALE)}, two flips"] = flipped, plain, "coarse", Budget(windows=0)
+        window = inferer.replaced(levels=[8, 2], score="entropy", overlap=0.5)
+        arms[RIVAL] = own, window, "sliding-window", Budget.everywhere()
         return arms
 
     def scores() -> dict[str, Arm]:
@@ -151,9 +155,7 @@ def _time(bundle: Any, options: argparse.Namespace) -> None:
         for name in names:
             command = [sys.executable, __file__, "one", "--arm", name, "--bundle", str(bundle.folder)]
             command += ["--data", str(options.data), "--work", str(options.work), "--threads", str(options.threads)]
-            command += ["--overlay", *options.overlay] + (
-                [] if options.model is None else ["--model", str(options.model)]
-            )
+            command += [] if options.model is None else ["--model", str(options.model)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             runs[name].append(json.loads(done.stdout.splitlines()[-1]))
             print(f"{name}: {runs[name][-1]}", flush=True)
@@ -243,7 +245,7 @@ def _arm(way: Mapping[str, Any], full: float) -> dict[str, Any]:
 
 
 def _full_pass(bundle: Any, inferer: IterativeInferer) -> float:
-    blank = torch.zeros((1, 3, *bundle.part("full_size")))
+    blank = torch.zeros((1, 3, *FULL_SIZE))
     return inferer.with_budget(Budget(windows=0)).run(blank, bundle.part("network")).statistics.operations_full_pass
 
 
@@ -273,9 +275,6 @@ def _options() -> argparse.Namespace:
         command.set_defaults(run=run)
         command.add_argument("--bundle", required=True, help="name or folder of the bundle")
         command.add_argument("--threads", type=int, default=2, help="CPU threads")
-        command.add_argument(
-            "--overlay", nargs="*", default=[], help="configs of the bundle on its inference, such as pretrained"
-        )
         command.add_argument("--model", type=Path, help="weights in place of the bundle's")
         if name != "one":
             command.add_argument("--output", type=Path, required=True, help="folder of the figures")

@@ -18,18 +18,18 @@ def load_rival(bundle: Path, work: Path, scale: int) -> nn.Module | None:
 
     The pretrained network (``uniform_<scale>.pt``) is the stronger one and comes first.
     """
-    uniform, baseline = work / f"uniform_{scale}.pt", work / f"{stage_name({'overlay': 'baseline', 'scale': scale})}.pt"
-    if uniform.is_file():
-        return load_weights(rival_network(bundle, "uniform"), uniform).eval()
-    if baseline.is_file():
-        return load_weights(rival_network(bundle), baseline).eval()
-    print(f"no {uniform.name} and no {baseline.name}: this rival is left out", flush=True)
+    for overlay in ("uniform", "baseline"):
+        weights = work / f"{stage_name({'overlay': overlay, 'scale': scale})}.pt"
+        if weights.is_file():
+            return load_weights(rival_network(bundle, overlay), weights).eval()
+    print(f"no network was trained at 1/{scale}: this rival is left out", flush=True)
     return None
 
 
-def rival_network(bundle: Path, overlay: str = "baseline") -> nn.Module:
-    """The rival before its training, for what depends on its structure alone."""
-    parser = ConfigParser()
-    parser.read_config([str(bundle / "configs" / name) for name in ("stage.yaml", f"{overlay}.yaml")])
+def rival_network(bundle: Path, overlay: str | None = None) -> nn.Module:
+    """The rival before its training, for what depends on its structure alone; by default that of ``baseline.yaml``, where there is one."""
+    configs, parser = bundle / "configs", ConfigParser()
+    overlay = overlay or ("baseline" if (configs / "baseline.yaml").is_file() else "uniform")
+    parser.read_config([str(configs / name) for name in ("stage.yaml", f"{overlay}.yaml")])
     network: nn.Module = parser.get_parsed_content("network_def")
     return network.eval()

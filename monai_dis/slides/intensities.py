@@ -1,7 +1,8 @@
 """A bundle's preparation of a picture, applied region by region: the same numbers everywhere on a slide.
 
 Transforms that look at one pixel at a time stay as they are. Those that look at the whole picture (``NormalizeIntensityd``,
-``ScaleIntensityd``) get the slide's own mean and deviation, or range, measured once. ``Resized`` falls away: a slide keeps its own pixels.
+``ScaleIntensityd``) get the slide's own mean and deviation, or range, measured once. Those that resample (``Resized``,
+``ScaleFieldOfViewd``) fall away: a slide keeps its own pixels.
 
 Letters in shapes: ``C`` channels, ``X`` columns, ``Y`` rows.
 """
@@ -36,6 +37,7 @@ from monai_dis.errors import ImageError
 from monai_dis.slides.grid_image import as_tensor
 from monai_dis.slides.pyramid import Pyramid
 from monai_dis.slides.regions import Region, squares
+from monai_dis.transforms import ScaleFieldOfViewd
 
 __all__ = ["Preparation", "prepare_by_region"]
 
@@ -43,6 +45,7 @@ _SAMPLE_SIDE = 512
 _SAMPLES = 64
 
 _READING = (ReadImaged, LoadImaged, EnsureChannelFirstd)
+_RESAMPLING = (Resized, ScaleFieldOfViewd)
 _PIXELWISE = (ScaleIntensityRanged, EnsureTyped, CastToTyped, ToTensord)
 
 Step = Callable[[Tensor], Tensor]
@@ -90,8 +93,8 @@ def prepare_by_region(
     for transform in preprocessing.transforms:
         if isinstance(transform, _READING):
             continue
-        if isinstance(transform, Resized):
-            description["left_out"] = "Resized: a slide keeps its own pixels"
+        if isinstance(transform, _RESAMPLING):
+            description["left_out"] = f"{type(transform).__name__}: a slide keeps its own pixels"
         elif isinstance(transform, _PIXELWISE):
             steps.append(_of_dictionary(transform, image_key))
         elif isinstance(transform, NormalizeIntensityd) and _is_plain(transform.normalizer):

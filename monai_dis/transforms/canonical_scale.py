@@ -26,13 +26,17 @@ __all__ = ["ScaleFieldOfView", "ScaleFieldOfViewd"]
 
 logger = logging.getLogger(__name__)
 
+#: A photograph within this share of the scale stays as it is: resampling would blur it, and networks are trained on wider changes.
+_NEAR = 0.02
+
 
 class ScaleFieldOfView(InvertibleTransform):
     """Resample a photograph so that the diameter of its round field of view is a stated number of pixels.
 
     A network has one scale, and a camera's field of view is about the same part of the retina whatever the number of its pixels
     and however the frame cuts it. A photograph without a visible field of view is taken for one that fills the frame: its longer
-    side counts as the diameter, and a warning says so. Averaged where it shrinks, linear where it grows; MONAI's ``Invertd`` leads back.
+    side counts as the diameter, and a warning says so. Averaged where it shrinks, linear where it grows, untouched within 2 % of the
+    scale; MONAI's ``Invertd`` leads back.
 
     Args:
         diameter: of the field of view after it, in pixels.
@@ -70,6 +74,7 @@ class ScaleFieldOfView(InvertibleTransform):
         return self._scaled(img, self.diameter / _diameter(seen), mode)
 
     def _scaled(self, img: Tensor, factor: float, mode: str | None) -> Tensor:
+        factor = 1.0 if abs(factor - 1) <= _NEAR else factor
         mode = mode or ("area" if factor < 1 else "bilinear")
         size = tuple(max(1, round(n * factor)) for n in img.shape[1:])
         info = self.get_transform_info()
