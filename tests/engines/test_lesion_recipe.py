@@ -47,8 +47,8 @@ def test_the_whole_recipe_leaves_one_network_on_two_levels_that_scores_by_gain(
         ("gain_out_of_fold", (1, *grid(4))),
     ):
         assert [m.shape for m in maps(work / folder)] == [shape] * 6
-    # the weights of both levels are written once
-    assert model.stat().st_size < 1.1 * (work / "uniform_3.pt").stat().st_size
+    # in half precision, and those of both levels once
+    assert model.stat().st_size < 8e6
 
     bundle = load_bundle("fundus_lesions_dis", model_file=str(model), diameter=SIZE[0])
     network, inferer = bundle.part("network"), bundle.part("inferer").replaced(roi_size=(64, 64))
