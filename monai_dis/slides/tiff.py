@@ -21,17 +21,18 @@ from monai_dis.data.tiff_pixels import TiffPixels
 from monai_dis.errors import ImageError
 from monai_dis.slides.extra import require
 from monai_dis.slides.pyramid import Pyramid
+from monai_dis.slides.tiff_series import slide_series
+from monai_dis.slides.units import um_per_unit
 
 __all__ = ["TiffPyramid"]
 
 _CACHE_BYTES = 64 << 20
 _LARGEST_SEGMENT = 64 << 20  # bytes of one decoded tile or strip
 _COARSEST_UM = 50.0  # a resolution tag beyond this is a printer's, not a microscope's
-_UM_PER_UNIT = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
 
 
 class TiffPyramid(Pyramid):
-    """A TIFF file whose first series has the image and its levels.
+    """A TIFF file: the largest of its pictures, with its levels.
 
     Memory: the decoded tiles that were read last, 64 MiB at most.
 
@@ -49,7 +50,7 @@ class TiffPyramid(Pyramid):
         with _explained(path):
             self._file = tifffile.TiffFile(path)
             finalize(self, self._file.close)
-            series = self._file.series[0]
+            series = slide_series(self._file, path)
             self._levels = [_pages(level, path) for level in series.levels]
         first = self._levels[0][0]
         self.sizes = tuple((int(pages[0].imagewidth), int(pages[0].imagelength)) for pages in self._levels)
@@ -182,8 +183,8 @@ def _of_ome(text: str) -> tuple[float, float] | None:
     try:
         pixels = next(e for e in ET.fromstring(text).iter() if e.tag.endswith("}Pixels"))
         return (
-            float(pixels.attrib["PhysicalSizeX"]) * _UM_PER_UNIT[pixels.attrib.get("PhysicalSizeXUnit", "µm")],
-            float(pixels.attrib["PhysicalSizeY"]) * _UM_PER_UNIT[pixels.attrib.get("PhysicalSizeYUnit", "µm")],
+            float(pixels.attrib["PhysicalSizeX"]) * um_per_unit(pixels.attrib.get("PhysicalSizeXUnit", "µm")),
+            float(pixels.attrib["PhysicalSizeY"]) * um_per_unit(pixels.attrib.get("PhysicalSizeYUnit", "µm")),
         )
     except (ET.ParseError, StopIteration, KeyError, ValueError):
         return None
