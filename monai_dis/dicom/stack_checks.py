@@ -20,6 +20,7 @@ from monai_dis.dicom.geometry import (
     stack_of,
     step_tolerance_mm,
 )
+from monai_dis.dicom.selection import matches
 from monai_dis.dicom.values import number, text
 
 __all__ = ["check_stack", "one_stack", "one_volume", "selected"]
@@ -64,13 +65,13 @@ def one_stack(frames: Sequence[Frame]) -> tuple[list[Frame], list[Finding]]:
 
 
 def selected(frames: Sequence[Frame], selection: Mapping[str, str]) -> list[Frame]:
-    """Planes whose attributes have the given values; numbers are compared as numbers."""
+    """Planes whose attributes have the given values; see `monai_dis.dicom.selection.matches`."""
 
-    def matches(frame: Frame) -> bool:
+    def chosen(frame: Frame) -> bool:
         known = {**frame.times, **frame.marks}
-        return all(keyword in known and _equal(known[keyword], wanted) for keyword, wanted in selection.items())
+        return all(keyword in known and matches(known[keyword], wanted) for keyword, wanted in selection.items())
 
-    return [frame for frame in frames if matches(frame)]
+    return [frame for frame in frames if chosen(frame)]
 
 
 def one_volume(frames: Sequence[Frame]) -> tuple[list[Frame], list[Finding]]:
@@ -122,13 +123,6 @@ def _size(frame: Frame) -> tuple[str, str]:
 
 def _by_number(frame: Frame) -> tuple[bool, int, str, int]:
     return frame.number is None, frame.number or 0, frame.instance.uid, frame.index
-
-
-def _equal(value: str, wanted: str) -> bool:
-    try:
-        return float(value) == float(wanted)
-    except ValueError:
-        return value == wanted
 
 
 def _distinct(keyword: str, frames: Iterable[Frame]) -> int:
