@@ -88,6 +88,7 @@ _ALWAYS = [
 _NAMES = ("PatientName", "ReferringPhysicianName")
 #: Photographs whose class may hold several frames: ophthalmic ones of 8 and of 16 bits.
 _OPHTHALMIC = ("1.2.840.10008.5.1.4.1.1.77.1.5.1", "1.2.840.10008.5.1.4.1.1.77.1.5.2")
+_SHARED = ("PixelMeasuresSequence", "PlaneOrientationSequence")
 _NO_DATE, _NO_TIME = "19000101", "000000"
 
 
@@ -138,10 +139,16 @@ def _reference(plan: VolumePlan, index: int) -> Dataset:
         if is_multiframe(instance):
             reference.NumberOfFrames = header.NumberOfFrames
             reference.SharedFunctionalGroupsSequence = [_shared_group(plan)]
-            reference.PerFrameFunctionalGroupsSequence = header.PerFrameFunctionalGroupsSequence
+            reference.PerFrameFunctionalGroupsSequence = [
+                _without_orientation(group) for group in header.PerFrameFunctionalGroupsSequence
+            ]
         else:
-            for keyword in ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"):
-                setattr(reference, keyword, header[keyword].value)
+            # Of planes that are alike within a tolerance the first speaks for all: highdicom compares them digit by digit.
+            first = plan.frames[0].instance.header
+            for keyword, holder in (
+                ("PixelSpacing", first), ("ImageOrientationPatient", first), ("ImagePositionPatient", header),
+            ):  # fmt: skip
+                setattr(reference, keyword, holder[keyword].value)
             reference.SliceThickness = _decimal(slice_thickness_mm(plan))
             reference.SpacingBetweenSlices = _decimal(slice_distance_mm(plan))
     result: Dataset = reference
@@ -154,6 +161,13 @@ def _measures(plan: VolumePlan) -> Any:
     group.PixelMeasuresSequence = [dataset()]
     group.PixelMeasuresSequence[0].PixelSpacing = list(plan.frames[0].spacing)
     return group
+
+
+def _without_orientation(group: Any) -> Any:
+    """A frame's functional groups without what `_shared_group` says for all."""
+    own: Any = require("pydicom.dataset").Dataset()
+    own.update({element.tag: element for element in group if element.keyword not in _SHARED})
+    return own
 
 
 def _shared_group(plan: VolumePlan) -> Any:

@@ -125,7 +125,7 @@ def case_named(name: str) -> Case:
         pytest.param(
             "I11a-series-two",
             2,
-            "number 1 'Soft tissue 3 mm', CT, axial, 24 slices, 2 x 2 x 3 mm: --select SeriesNumber=1",
+            "'Soft tissue 3 mm', CT, axial, 24 slices, 2 x 2 x 3 mm: --select",
             id="table-of-series",
         ),
     ],
