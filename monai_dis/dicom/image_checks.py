@@ -177,7 +177,7 @@ def _compression(instance: Instance) -> Iterator[Finding]:
     if not can_decode(syntax, bits):
         yield finding(
             "DECODER_MISSING",
-            f'no decoder for transfer syntax {syntax} is installed; run `pip install "monai-dis[codecs]"`.',
+            f'no decoder for transfer syntax {syntax} is installed; run `pip install -U "monai-dis[dicom]"`.',
         )
     if syntax in LOSSY or text(instance.header, "LossyImageCompression") == "01":
         yield finding("LOSSY_COMPRESSION", "the images were compressed with loss.")

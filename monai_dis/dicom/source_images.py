@@ -144,11 +144,9 @@ def _reference(plan: VolumePlan, index: int) -> Dataset:
             ]
         else:
             # Of planes that are alike within a tolerance the first speaks for all: highdicom compares them digit by digit.
-            first = plan.frames[0].instance.header
-            for keyword, holder in (
-                ("PixelSpacing", first), ("ImageOrientationPatient", first), ("ImagePositionPatient", header),
-            ):  # fmt: skip
-                setattr(reference, keyword, holder[keyword].value)
+            reference.PixelSpacing = plan.frames[0].instance.header["PixelSpacing"].value
+            reference.ImageOrientationPatient = _directions(plan)
+            reference.ImagePositionPatient = header["ImagePositionPatient"].value
             reference.SliceThickness = _decimal(slice_thickness_mm(plan))
             reference.SpacingBetweenSlices = _decimal(slice_distance_mm(plan))
     result: Dataset = reference
@@ -161,6 +159,15 @@ def _measures(plan: VolumePlan) -> Any:
     group.PixelMeasuresSequence = [dataset()]
     group.PixelMeasuresSequence[0].PixelSpacing = list(plan.frames[0].spacing)
     return group
+
+
+def _directions(plan: VolumePlan) -> Any:
+    """The orientation of all planes: as the first one's header has it, where those are unit vectors at right angles."""
+    first = plan.frames[0]
+    cosines = (*first.row, *first.column)
+    written = first.instance.header["ImageOrientationPatient"].value
+    # A decimal string has 16 characters.
+    return written if tuple(map(float, written)) == cosines else [f"{each:.12f}" for each in cosines]
 
 
 def _without_orientation(group: Any) -> Any:
