@@ -18,6 +18,7 @@ __all__ = ["check_image", "check_values_of_series", "is_image", "is_secondary_ca
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _SECONDARY_CAPTURE = f"{_STORAGE}7"
+_PHOTOGRAPHS = f"{_STORAGE}77.1."
 #: Objects with pixels that are no images of a patient: segmentations, dose, maps, presentation states, raw data.
 _NO_IMAGES = frozenset(
     f"{_STORAGE}{end}"
@@ -52,6 +53,8 @@ def is_secondary_capture(instance: Instance) -> bool:
     """Whether an image is a screen capture or the like, without a place in space."""
     if instance.sop_class == _SECONDARY_CAPTURE or instance.sop_class.startswith(f"{_SECONDARY_CAPTURE}."):
         return True
+    if instance.sop_class.startswith(_PHOTOGRAPHS):
+        return False  # programs that wrap a picture call it derived and secondary, which it is
     kinds = texts(instance.header, "ImageType")
     return len(kinds) > 1 and kinds[1] == "SECONDARY" and "ImagePositionPatient" not in instance.header
 
@@ -74,7 +77,7 @@ def check_image(instance: Instance, limits: Limits, *, colour: bool = False) -> 
     findings: list[Finding] = []
     try:
         findings.extend(_kind(instance, colour))
-        if findings:
+        if findings and findings[0].code != "SECONDARY_CAPTURE":  # which a site may let pass
             return findings
         claimed = stored_bytes(instance)
         if claimed > limits.volume_bytes or frame_count(instance) > limits.frames:
@@ -145,9 +148,13 @@ def _kind(instance: Instance, colour: bool) -> Iterator[Finding]:
         yield finding(
             "IMAGE_NOT_GRAYSCALE", "the images are in colour, grey ones are wanted; give the original images."
         )
+    elif "MOSAIC" in texts(instance.header, "ImageType"):
+        yield finding(
+            "MOSAIC", "each image is a mosaic of many slices; export the series as enhanced or single images."
+        )
     elif is_secondary_capture(instance):
         yield finding(
-            "SECONDARY_CAPTURE", "the images are captures without a place in space; give the original images."
+            "SECONDARY_CAPTURE", "the images are captures by their class or ImageType; give the original images."
         )
 
 

@@ -102,7 +102,12 @@ def check_series(
     findings.extend(damage)
     findings.extend(_check_fit(images, target))
     volume = None
-    flat = {"IMAGE_NOT_GRAYSCALE", "SECONDARY_CAPTURE"} & {each.code for each in findings}
+    without_place = {
+        "IMAGE_NOT_GRAYSCALE",
+        "MOSAIC",
+        *(() if "SECONDARY_CAPTURE" in policies else ("SECONDARY_CAPTURE",)),
+    }
+    flat = without_place & {each.code for each in findings}
     if target.colour and any(map(is_coloured, images)) and not flat:
         volume, own = _photograph(images, selection)
         findings.extend(own)

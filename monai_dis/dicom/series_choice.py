@@ -23,7 +23,6 @@ _WORDS = {
     "ORIENTATION_MIXED": "several orientations",
     "SECONDARY_CAPTURE": "screen capture",
     "SINGLE_SLICE": "single slice",
-    "VOLUME_TOO_SMALL": "too small",
 }
 
 

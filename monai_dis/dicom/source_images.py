@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "copy_patient_and_study",
+    "copy_series",
     "fixed_times",
     "read_first_header",
     "slice_distance_mm",
@@ -68,10 +69,11 @@ _COPIED = [
     "ClinicalTrialSubjectReadingID",
     "ClinicalTrialTimePointID",
     "ClinicalTrialTimePointDescription",
-    "BodyPartExamined",
-    "Laterality",
     "LongitudinalTemporalInformationModified",
 ]
+#: Of the General Series module, which a segmentation has and a report has not.
+_OF_SERIES = ("BodyPartExamined", "Laterality")
+_SIDES = ("L", "R")  # values that the standard has for Laterality
 #: Type 2 attributes: present, empty where the source has none.
 _ALWAYS = [
     "PatientName",
@@ -120,9 +122,12 @@ def _reference(plan: VolumePlan, index: int) -> Dataset:
     with discreet():
         reference.SOPClassUID, reference.SOPInstanceUID = instance.sop_class, instance.uid
         reference.Modality = text(header, "Modality")
-        own = ("StudyInstanceUID", "SeriesInstanceUID", *(() if plan.photograph else ("FrameOfReferenceUID",)))
-        for keyword in own:
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
             setattr(reference, keyword, text(header, keyword) or derived_uid(keyword, *uids))
+        if not plan.photograph:
+            # One for all planes, also where a site lets several pass.
+            known = [text(each.header, "FrameOfReferenceUID") for each in plan.instances]
+            reference.FrameOfReferenceUID = next(filter(None, known), "") or derived_uid("FrameOfReferenceUID", *uids)
         for keyword in _ALWAYS:
             setattr(reference, keyword, None)
         for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "ImageType"):
@@ -210,6 +215,14 @@ def slice_distance_mm(plan: VolumePlan) -> float:
     axes = plan.affine_lps[:3, :3]
     normal = np.cross(axes[:, 0], axes[:, 1])
     return float(abs(normal @ axes[:, 2]) / np.linalg.norm(normal))
+
+
+def copy_series(source: Dataset, result: Dataset) -> None:
+    """Copy what a series of images says of the body; a side only where it is one."""
+    with discreet():
+        for keyword in _OF_SERIES:
+            if keyword in source and (keyword != "Laterality" or text(source, keyword) in _SIDES):
+                result[keyword] = source[keyword]
 
 
 def copy_patient_and_study(source: Dataset, result: Dataset) -> None:

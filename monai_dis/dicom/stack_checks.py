@@ -220,6 +220,14 @@ def _without_copies(places: Sequence[Sequence[Frame]], already: int) -> tuple[li
             same = len({(_pixel_digest(frame), frame.slope, frame.intercept) for frame in place}) == 1
             copies += len(place) - 1 if same else 0
             conflicts += 0 if same else 1
+    repeated = sum(len(place) > 1 for place in places)
+    if conflicts > 1 and repeated > len(places) / 2:
+        most = max(len(place) for place in places)
+        message = (
+            f"{repeated} of {len(places)} positions hold up to {most} slices each, which no attribute tells apart: a series of several "
+            "volumes (time points, echoes, b-values); export them as series of their own."
+        )
+        return [], [finding("VOLUME_MULTIPLE", message, sum(map(len, places)))]
     if conflicts:
         message = f"{conflicts} positions hold slices of different content that no attribute tells apart; remove the wrong ones."
         return [], [finding("SLICE_CONFLICT", message, conflicts)]

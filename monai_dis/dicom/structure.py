@@ -114,7 +114,7 @@ class _Walk:
         self.limits = limits
         self.levels: list[_Level] = []
         self.position = 0
-        self.last_tag = (0, 0)
+        self.seen: set[tuple[int, int]] = set()
 
     def run(self, start: int) -> PixelElement | None:
         pixels: PixelElement | None = None
@@ -160,9 +160,10 @@ class _Walk:
                 return tag, b"", struct.unpack(f"{self.order}I", self._read(4))[0]
             raise StructureError("FILE_CORRUPT", "a sequence item stands outside a sequence.")
         if len(self.levels) == 1:
-            if tag <= self.last_tag:
-                raise StructureError("FILE_CORRUPT", "the data elements of a file are not in ascending order.")
-            self.last_tag = tag
+            # Out of order they are read, by every toolkit alike; which of two counts is another question.
+            if tag in self.seen:
+                raise StructureError("FILE_CORRUPT", "a header holds an element twice; get a new copy of the file.")
+            self.seen.add(tag)
         if self.levels[-1].implicit:
             return tag, b"", struct.unpack(f"{self.order}I", self._read(4))[0]
         representation = self._read(2)
