@@ -98,7 +98,7 @@ def _by_openjpeg(frame: bytes, data: Dataset) -> Plane:
     if integer(data, "PixelRepresentation") and plane.dtype.kind == "u":
         # The code stream may not say that its values have a sign; the header does.
         wide = plane.astype(np.int64)
-        return np.where(wide >= 1 << (bits - 1), wide - (1 << bits), wide)
+        plane = np.where(wide >= 1 << (bits - 1), wide - (1 << bits), wide)
     return plane
 
 
@@ -122,7 +122,8 @@ def _by_gdcm(frame: bytes, data: Dataset, syntax: str) -> Plane:
         single.save_as(path, **save_options())
         with _quiet_errors():
             image = itk.imread(str(path), imageio=itk.GDCMImageIO.New())
-    return np.asarray(itk.array_from_image(image))[0]
+    plane: Plane = np.asarray(itk.array_from_image(image))[0]
+    return plane
 
 
 @contextmanager
