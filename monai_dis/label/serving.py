@@ -135,6 +135,10 @@ def run_server(serving: Serving, names: Sequence[str]) -> None:
     ensure_torchvision()
     from monailabel.main import Main
 
+    from monai_dis.label.archive import fetch_compressed_too
+
+    fetch_compressed_too()
+
     sys.argv = [
         "monailabel", "start_server", "--app", str(app), "--studies", studies, "--host", serving.host,
         "--port", str(serving.port), "--conf", "models", models,
