@@ -10,7 +10,7 @@ import numpy as np
 from monai_dis.data.image_files import PICTURE_SUFFIXES, image_suffix
 from monai_dis.pipeline.predict import Prediction
 
-__all__ = ["centroids", "describe", "voxel_volume_mm"]
+__all__ = ["centroids", "describe", "renumbered_about", "voxel_volume_mm"]
 
 _MM3_PER_ML = 1000.0
 
@@ -68,6 +68,20 @@ def centroids(prediction: Prediction, classes: Mapping[int, str]) -> dict[str, l
             middle += [0.0] * (3 - len(middle))
             found[classes.get(number, str(number))] = [str(number), *map(str, middle)]
     return found
+
+
+def renumbered_about(
+    about: Mapping[str, Any], numbers: Mapping[int, int], classes: Mapping[int, str]
+) -> dict[str, Any]:
+    """What an answer says, with other numbers for its classes.
+
+    Args:
+        about: as from `describe`.
+        numbers: the new number of each index.
+        classes: names by index.
+    """
+    middles = {name: [str(numbers[int(at[0])]), *at[1:]] for name, at in about["centroids"].items()}
+    return {**about, "label_names": {name: numbers[index] for index, name in classes.items()}, "centroids": middles}
 
 
 def _uncertainty(statistics: Mapping[str, Any], voxel_mm: float | None) -> dict[str, Any]:
