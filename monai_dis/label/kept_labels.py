@@ -170,8 +170,7 @@ class KeptLabels:
             DataError: when there is no such image.
             OutputError: when it cannot be written; then nothing has changed.
         """
-        # What comes from a network of this server has its parameters; what comes from a client is what is known of labels.
-        info = dict(label_info) if "params" in label_info else check_save(label_info)
+        info = dict(label_info)
         _, suffix = self._to_id(Path(label_filename).name)  # type: ignore[attr-defined]
         with self._exclusively():
             self._init_from_datastore_file()

@@ -23,6 +23,8 @@ _HEADERS = (
 _ELSEWHERE = re.compile(r"<link[^>]*href=[\"']?(https?:)?//[^>]*>", re.IGNORECASE)
 #: Headers of MONAI Label's that open answers to pages of other sites.
 _DROPPED = (b"access-control-allow-origin", b"access-control-allow-credentials")
+#: The folders of any path, in text of other programs such as a log.
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\"<>]+/)+")
 _FAILED = "the server could not answer: an error of the program, which its log names; tell whoever runs the server."
 
 
@@ -101,7 +103,7 @@ class Outgoing:
         elif kind == "application/json":
             body = _json_without(body, self.places)
         else:
-            body = without_places(body.decode(errors="replace"), self.places).encode()
+            body = _FOLDERS.sub("", body.decode(errors="replace")).encode()
         dropped = (b"content-length", b"content-type") if start["status"] >= 400 else (b"content-length",)
         headers = [each for each in start["headers"] if bytes(each[0]).lower() not in dropped]
         if start["status"] >= 400:
