@@ -157,7 +157,8 @@ class LabelModel:
             prediction = self._finish(predictor, prepared, standing, watch, uncertainty=look)
             if given is not None:
                 prediction = _kept_elsewhere(prediction, standing, prepared, given)
-        about = describe(prediction, self.classes, str(path))
+        # After each click it would take longer than the click.
+        about = describe(prediction, self.classes, str(path), objects=not request.points)
         if not look:
             layers = prediction.labels.numpy() if prediction.labels.shape[0] > 1 else None
             return Answer(prediction.label_map().numpy(), layers, prepared.original, self.classes, about)
