@@ -138,8 +138,7 @@ class DisApp(MONAILabelApp):
     def on_init_complete(self):
         super().on_init_complete()
         if self.conf.get("warm_up", "true") == "true":
-            for model in self.models.values():
-                self.queue.submit(model.warm_up)
+            self.queue.submit(lambda: [model.warm_up() for model in self.models.values()])
 
     def _local_request(self, url, params, action):
         """Background tasks do not ask the server for more of them: it may want a token, and looks for itself what is to be scored."""

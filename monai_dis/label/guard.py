@@ -186,6 +186,8 @@ def sentence_for(error: Exception) -> tuple[int, str]:
         return 507, "the disk of the server is full; nothing was changed: make room and send it again."
     if isinstance(error, DisError):
         return 422, str(error)
+    if type(error).__module__.split(".")[0] in ("requests", "urllib3", "dicomweb_client"):
+        return 502, "the archive of the images does not answer, or refuses; see whether it runs, and ask again."
     return 500, ""
 
 

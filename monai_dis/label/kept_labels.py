@@ -151,7 +151,7 @@ class KeptLabels:
     def _list_files(self, path: str, patterns: Sequence[str]) -> dict[str, str]:
         """Files of a folder by name: no hidden and unfinished ones, and no empty ones, which a full disk leaves."""
         names = [name for name in os.listdir(path) if any(fnmatch(name, pattern) for pattern in patterns)]  # noqa: PTH208
-        return {name: name for name in names if not name.startswith(".") and (Path(path) / name).stat().st_size}
+        return {name: name for name in names if not name.startswith(".") and _size(Path(path) / name)}
 
     def refresh(self) -> None:
         """Look at the files again."""
@@ -351,6 +351,14 @@ class KeptLabels:
             for name, known in content["objects"].items():
                 known["image"]["info"]["review"] = self.review_of(name).value
         return content
+
+
+def _size(file: Path) -> int:
+    """Of a file that somebody may remove meanwhile."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _former_of(index: Path) -> Path:

@@ -108,8 +108,8 @@ class Outgoing:
         headers = [each for each in start["headers"] if bytes(each[0]).lower() not in dropped]
         if start["status"] >= 400:
             headers.append((b"content-type", b"application/json"))
-        length = [] if start.get("head") else [(b"content-length", str(len(body)).encode())]
-        await self.send({**start, "headers": [*headers, *length]})
+        headers.append((b"content-length", str(len(body)).encode()))
+        await self.send({**start, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
 

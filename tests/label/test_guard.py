@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("requests", reason="requests comes with MONAI Label")
 pytest.importorskip("starlette", reason="starlette comes with MONAI Label")
+
+import requests
 
 from monai_dis.errors import OutputError
 from monai_dis.label.access import Access
@@ -288,6 +291,7 @@ def test_a_full_queue_is_told_at_once() -> None:
         (OSError(errno.ENOSPC, "No space left on device"), 507),
         (OutputError("it cannot be written"), 422),
         (RequestError("no"), 422),
+        (requests.ConnectionError("refused"), 502),
         (ValueError("a bug"), 500),
     ],
 )

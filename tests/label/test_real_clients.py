@@ -58,7 +58,7 @@ def facts(server: Running) -> Facts:
     marked[10:30, 20:50] = 2  # `bright` is the second of the viewer's segments
     words = {"image": IMAGE, "model": "tiny_bundle", "class": "bright", "suffix": ".png", "image_suffix": ".png"}
     files = {"label": png(marked), "file": png(disc(radius=15)), "files": png(disc(radius=15))}
-    return Facts(words, labels, files, marked.astype("<u2").tobytes())
+    return Facts(words, labels, files, marked.T.astype("<u2").tobytes(order="F"))
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda file: file.stem)
@@ -88,3 +88,39 @@ def test_every_call_of_a_viewer_is_answered(server: Running, record: Path) -> No
     assert not failed, "\n".join(failed)
     if record.stem.startswith(("slicer", "ohif")):
         wait(server, "/train/") if requests.get(f"{server.url}/train/", timeout=60).ok else None
+
+
+def seen(server: Running, model: str, **params: object) -> tuple[set[int], dict[str, object]]:
+    """Numbers in an answer, and what it says."""
+    import nrrd
+
+    file, about = server.client().infer(model, IMAGE, {"result_extension": ".nrrd", **params})
+    return set(np.unique(nrrd.read(file)[0]).tolist()), about
+
+
+def test_ohif_shows_every_bundles_classes_under_their_own_names(server: Running) -> None:
+    """OHIF counts the names in info.labels from 1, once, and shows whatever number an answer has under the name there."""
+    names = dict(enumerate(requests.get(f"{server.url}/info/", timeout=60).json()["labels"]))
+    for model, name in (("other_bundle", "dark"), ("tiny_bundle", "bright"), ("tiny_bundle_clicks", "bright")):
+        numbers, about = seen(server, model, restore_label_idx=False)
+        assert {names[number] for number in numbers} == {"background", name}
+        assert [names[int(middle[0])] for middle in about["centroids"].values()] == [name]  # type: ignore[attr-defined]
+        info = requests.get(f"{server.url}/info/", timeout=60).json()["models"][model]["labels"]
+        assert info == {"background": 0, name: max(numbers)}
+        # Others read the names from the answer itself.
+        numbers, about = seen(server, model)
+        assert numbers == {0, 1} and about["label_names"] == {name: 1}
+
+
+@pytest.mark.parametrize("client", ["slicer", "ohif"])
+def test_a_submitted_label_is_the_class_that_was_marked(server: Running, client: str) -> None:
+    known = facts(server)
+    record = next(file for file in RECORDS if file.stem == f"{client}_0.8.4")
+    for sent in send_all(server.url, record, known):
+        if sent.what.startswith("submit label"):
+            assert sent.answer.status_code == 200, sent.answer.text
+    final = requests.get(f"{server.url}/datastore/?output=all", timeout=60).json()["objects"][IMAGE]["labels"]["final"]
+    assert final["info"]["bundle"] == "tiny_bundle" and final["info"]["classes"] == ["bright"]
+    file = requests.get(f"{server.url}/datastore/label", params={"label": IMAGE, "tag": "final"}, timeout=60).content
+    kept = np.asarray(Image.open(BytesIO(file)))
+    assert np.array_equal(kept > 0, np.asarray(Image.open(BytesIO(known.files["label"]))) > 0) and kept.max() == 1
