@@ -130,9 +130,19 @@ class DisApp(MONAILabelApp):
         names = [name for name in self.conf.get("names", "").split(",") if name]
         access = Access(names, read_token(Path(token)) if token else None)
         log = Path(self.app_dir) / "logs" / "app.log"
-        own = OwnAnswers(self.name, self.description, tuple(self.models), self.queue, access, log)
+        store = self.datastore()
+        own = OwnAnswers(
+            self.name,
+            self.description,
+            tuple(self.models),
+            self.queue,
+            access,
+            log,
+            store.get_image_uri,
+            store.get_label_uri,
+        )
         folders = [self.app_dir, Path(self.app_dir).parent, tempfile.gettempdir(), self.sessions().store_path]
-        folders += [self.datastore()._datastore_path, sys.prefix, Path.home()]
+        folders += [store._datastore_path, sys.prefix, Path.home()]
         return Web(access, self.queue, self.compute, own, tuple(places_of(*folders)))
 
     def on_init_complete(self):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-__all__ = ["Outgoing", "Reply", "Send", "json_reply", "without_places"]
+__all__ = ["Outgoing", "Reply", "Send", "file_reply", "json_reply", "places_of", "without_places"]
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_PIECE = 4 << 20
 #: A page may load from this server and from nowhere else; the viewer makes workers and images in the browser itself.
 _POLICY = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; frame-ancestors 'self'; base-uri 'self'; form-action 'self'"
 _HEADERS = (
@@ -37,22 +40,31 @@ class Reply:
         kind: its content type.
         status: of HTTP.
         headers: besides type and length.
+        file: what is sent in place of the body.
     """
 
     body: bytes
     kind: str = "application/json"
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    file: Path | None = None
 
     async def send(self, send: Send) -> None:
-        """Send it."""
-        headers = [
-            (b"content-type", self.kind.encode()),
-            (b"content-length", str(len(self.body)).encode()),
-            *self.headers,
-        ]
+        """Send it; a file in large pieces, read beside the request loop."""
+        length = len(self.body) if self.file is None else self.file.stat().st_size
+        headers = [(b"content-type", self.kind.encode()), (b"content-length", str(length).encode()), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        if self.file is not None:
+            with self.file.open("rb") as content:
+                while piece := await asyncio.to_thread(content.read, _PIECE):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": self.body})
+
+
+def file_reply(file: Path) -> Reply:
+    """An answer that is a file, under its name."""
+    named = f"attachment; filename*=utf-8''{quote(file.name)}"
+    return Reply(b"", "application/octet-stream", headers=((b"content-disposition", named.encode()),), file=file)
 
 
 def json_reply(content: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> Reply:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monai_dis.label.access import Access, NotAllowed, current_reader
-from monai_dis.label.incoming import Incoming
+from monai_dis.label.incoming import Incoming, Refusal
 from monai_dis.label.inference_queue import InferenceQueue
-from monai_dis.label.outgoing import Reply, json_reply
+from monai_dis.label.outgoing import Reply, file_reply, json_reply
 
 __all__ = ["OwnAnswers"]
 
@@ -44,6 +44,8 @@ class OwnAnswers:
         queue: of requests for a segmentation.
         access: who may ask.
         log: file of the server's log.
+        image_file: gives the file of an image by its id.
+        label_file: gives the file of a label by its id and tag.
     """
 
     name: str
@@ -52,6 +54,8 @@ class OwnAnswers:
     queue: InferenceQueue
     access: Access
     log: Path
+    image_file: Callable[[str], str]
+    label_file: Callable[[str, str], str]
 
     def __call__(self, name: str, request: Incoming) -> Reply:
         """The answer of a route."""
@@ -62,6 +66,10 @@ class OwnAnswers:
             "token": self._token,
             "valid": self._valid,
             "logs": self._logs,
+            "image": lambda asked: _file(self.image_file(asked.query["image"])),
+            "label": lambda asked: _file(
+                self.label_file(asked.query.get("label", ""), asked.query.get("tag") or "final")
+            ),
         }
         return answers[name](request)
 
@@ -95,3 +103,10 @@ class OwnAnswers:
         except OSError:
             last = ""
         return Reply(last.encode(), "text/plain; charset=utf-8")
+
+
+def _file(place: str) -> Reply:
+    file = Path(place)
+    if not place or not file.is_file():
+        raise Refusal(404, "there is no such file in the datastore; ask /datastore/?output=all for what there is.")
+    return file_reply(file)

@@ -73,7 +73,7 @@ def objects_of(
     found: list[tuple[int, str, npt.NDArray[np.float64], float | None, bool]] = []
     for number, mask in enumerate(prediction.class_masks().numpy(), start=1):
         name = classes.get(number, str(number))
-        for places in _pieces(mask):
+        for places in _pieces(mask, most):
             sure = None if entropy is None else 1 - float(entropy[tuple(places.T)].mean())
             found.append((len(places), name, places.mean(axis=0), sure, _any_inside(places, prediction.boxes)))
     found.sort(key=lambda each: (-each[0], each[1], tuple(each[2])))
@@ -111,8 +111,8 @@ def _unit(affine: npt.NDArray[Any], picture: bool) -> tuple[float, str]:
     return (extent / _MM3_PER_ML, "mL") if len(affine) == 4 else (extent, "mm2")
 
 
-def _pieces(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
-    """(N, axes) places of each piece of a mask whose voxels touch, by a corner at least."""
+def _pieces(mask: npt.NDArray[np.bool_], most: int) -> list[npt.NDArray[np.int64]]:
+    """(N, axes) places of each of the largest pieces of a mask whose voxels touch, by a corner at least."""
     from scipy.ndimage import find_objects, label
 
     if not mask.any():
@@ -124,8 +124,10 @@ def _pieces(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
     corner = np.array([span[0] for span in spans])
     part = mask[tuple(slice(span[0], span[-1] + 1) for span in spans)]
     numbered, _ = label(part, structure=np.ones((3,) * mask.ndim))
+    sizes, boxes = np.bincount(numbered.ravel())[1:], find_objects(numbered)
     pieces = []
-    for number, box in enumerate(find_objects(numbered), start=1):
+    for number in np.argsort(-sizes, kind="stable")[:most] + 1:
+        box = boxes[number - 1]
         start = np.array([side.start for side in box])
         pieces.append(np.argwhere(numbered[box] == number) + start + corner)
     return pieces

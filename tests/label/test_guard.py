@@ -79,7 +79,13 @@ def ask(
     }  # fmt: skip
     scope["server"] = ("127.0.0.1", 8000)
     access, queue = Access(names, token), InferenceQueue()
-    web = Web(access, queue, compute, OwnAnswers("DIS", "an app", ("eyes",), queue, access, Path("no.log")), ("/data",))
+    web = Web(
+        access,
+        queue,
+        compute,
+        OwnAnswers("DIS", "an app", ("eyes",), queue, access, Path("no.log"), str, lambda name, tag: ""),
+        ("/data",),
+    )
     sent: list[Any] = []
     pieces = [body[start : start + 1000] for start in range(0, len(body), 1000)] or [b""]
 
