@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monai_dis.checks.angles import angle_degrees
+from monai_dis.data.coordinates import angle_degrees
 from monai_dis.dicom.frames import Frame
 from monai_dis.dicom.values import text
 

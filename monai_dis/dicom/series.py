@@ -11,6 +11,7 @@ import numpy as np
 from monai_dis.checks.findings import Finding, Policy, apply_policy, finding, merged, verdict
 from monai_dis.checks.limits import Limits
 from monai_dis.dicom.frames import Frame, frames_of, is_multiframe
+from monai_dis.dicom.geometry import normal_of
 from monai_dis.dicom.image_checks import check_image, check_values_of_series, is_secondary_capture, stored_bytes
 from monai_dis.dicom.instance import Instance
 from monai_dis.dicom.photographs import is_coloured, plan_photograph
@@ -130,7 +131,7 @@ def check_series(
         images=len(images),
         uid=text(images[0].header, "SeriesInstanceUID"),
         description=described(images[0]),
-        plane="" if volume is None or volume.photograph else plane_of(volume.frames[0]),
+        plane="" if volume is None or volume.photograph else plane_of(normal_of(volume.frames[0])),
         slices=None if volume is None else volume.shape[2],
         scout=is_scout(images),
         derived=is_derived(images),

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monai_dis.checks.angles import angle_degrees
-from monai_dis.dicom.frames import Frame
-from monai_dis.dicom.geometry import normal_of
+from monai_dis.data.coordinates import angle_degrees
+from monai_dis.dicom.geometry import Vector
 from monai_dis.dicom.instance import Instance
 from monai_dis.dicom.values import text, texts
 
@@ -60,9 +59,16 @@ def is_derived(images: Sequence[Instance]) -> bool:
     return all(texts(image.header, "ImageType")[:1] == ("DERIVED",) for image in images)
 
 
-def plane_of(frame: Frame) -> str:
-    """Which plane of the body a slice shows, in one or two words."""
-    normal = normal_of(frame)
+def plane_of(normal: Vector) -> str:
+    """Which plane of the body a slice shows, in one or two words.
+
+    Args:
+        normal: (3,) of the plane, of length 1, in LPS coordinates.
+
+    Example:
+        >>> plane_of(np.array([0.0, 0.0, 1.0])), plane_of(np.array([0.0, 0.6, 0.8]))
+        ('axial', 'oblique axial')
+    """
     axis = int(np.argmax(np.abs(normal)))
     lean = angle_degrees(normal, np.eye(3)[axis])
     oblique = "oblique " if min(lean, 180 - lean) > _OBLIQUE_DEGREES else ""
