@@ -13,6 +13,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from threading import RLock
 
@@ -36,16 +37,18 @@ from monailabel.tasks.infer.basic_infer import BasicInferTask  # noqa: E402
 from monailabel.tasks.train.basic_train import BasicTrainTask  # noqa: E402
 from monailabel.utils.async_tasks.utils import processes  # noqa: E402
 
-from monai_dis.data.image_files import image_suffix  # noqa: E402
+from monai_dis.checks.limits import Limits  # noqa: E402
+from monai_dis.data.atomic import atomic_path  # noqa: E402
+from monai_dis.data.image_files import image_suffix, segmentation_suffix  # noqa: E402
 from monai_dis.data.images import read_image  # noqa: E402
 from monai_dis.data.labels import read_label  # noqa: E402
 from monai_dis.errors import DisError  # noqa: E402
+from monai_dis.label.access import Access, read_token  # noqa: E402
+from monai_dis.label.answer import renumbered_about  # noqa: E402
+from monai_dis.label.archive import series_of, series_words  # noqa: E402
 from monai_dis.label.desk import (  # noqa: E402
     choose_models,
-    inside,
-    series_modalities,
     strip_paths,
-    wanted_output,
 )
 from monai_dis.label.dicom_source import (  # noqa: E402
     PHOTOGRAPH_SUFFIX,
@@ -56,17 +59,26 @@ from monai_dis.label.dicom_source import (  # noqa: E402
 )
 from monai_dis.label.endpoints import Desk  # noqa: E402
 from monai_dis.label.files import answer_suffix, segment_entries, write_answer  # noqa: E402
-from monai_dis.label.guard import install  # noqa: E402
+from monai_dis.label.guard import Web, install  # noqa: E402
+from monai_dis.label.inference import Inference  # noqa: E402
+from monai_dis.label.inference_queue import InferenceQueue  # noqa: E402
+from monai_dis.label.kept_labels import FINAL, ORIGINAL, KeptLabels  # noqa: E402
 from monai_dis.label.look import look_classes  # noqa: E402
 from monai_dis.label.model import LabelModel  # noqa: E402
+from monai_dis.label.numbering import Numbering  # noqa: E402
+from monai_dis.label.outgoing import places_of  # noqa: E402
+from monai_dis.label.own_answers import OwnAnswers  # noqa: E402
 from monai_dis.label.published import Shelf  # noqa: E402
-from monai_dis.label.request import BUDGETS, RequestError, check_training, read_infer  # noqa: E402
+from monai_dis.label.request import BUDGETS, RUN_FIELDS, RequestError, check_save, check_training, read_infer  # noqa: E402
+from monai_dis.label.review import ReviewState  # noqa: E402
 from monai_dis.label.scores import ScoreBook, expected_gain, next_image, score_images  # noqa: E402
-from monai_dis.label.training import LabelledCase, Schedule, train  # noqa: E402
+from monai_dis.label.submitted import check_submitted  # noqa: E402
+from monai_dis.label.training import LabelledCase, Schedule, train, usable  # noqa: E402
 from monai_dis.pipeline.modes import MODES  # noqa: E402
 
 logger = logging.getLogger("monai_dis.label.app")
 CLICKS, LOOK = "_clicks", "_look"
+LISTED_FOR_S = 10.0  # an archive is asked for its series so often at most
 
 
 class DisApp(MONAILabelApp):
@@ -75,24 +87,32 @@ class DisApp(MONAILabelApp):
     def __init__(self, app_dir, studies, conf):
         self.lock = RLock()
         self.label_geometry = conf.get("label_geometry", "reject")
+        self.limits = Limits.of_words(json.loads(conf.get("limits") or "{}"))
+        self.may_change_images = conf.get("change_images") == "true"
         self.model_dir = Path(app_dir) / "model"
         self.models = {
             name: LabelModel(
-                folder, weights=Shelf(self.model_dir / name).file, lock=self.lock, label_geometry=self.label_geometry
+                folder,
+                weights=Shelf(self.model_dir / name).file,
+                lock=self.lock,
+                label_geometry=self.label_geometry,
+                limits=self.limits,
             )
             for name, folder in choose_models(conf.get("models", "")).items()
         }
-        names = dict.fromkeys(name for model in self.models.values() for name in look_classes(model.classes).values())
+        self.classes = {name: model.classes for name, model in self.models.items()}
+        self.numbering = Numbering.of(self.classes.values())
         super().__init__(
             app_dir=app_dir,
             studies=studies,
             conf=conf,
             name="DIS",
             description="Deep iterative segmentation: the whole image small, then full resolution where it is uncertain",
-            labels=["background", *names],
+            labels=["background", *self.numbering.names],
         )
+        self.queue = InferenceQueue()
         if "monailabel.app" in sys.modules:  # a server, and no background task
-            install(sys.modules["monailabel.app"].app, self.desk())
+            install(sys.modules["monailabel.app"].app, self.desk(), self.web())
 
     def desk(self):
         return Desk(
@@ -101,16 +121,62 @@ class DisApp(MONAILabelApp):
             strategies=list(self._strategies),
             scoring=list(self._scoring_methods),
             images=lambda: set(self.datastore().list_images()),
-            may_upload=isinstance(self.datastore(), LocalDatastore)
-            and not isinstance(self.datastore(), DICOMWebDatastore),
+            may_upload=isinstance(self.datastore(), FolderDatastore),
+            may_change_images=self.may_change_images,
         )
+
+    def web(self):
+        token = self.conf.get("token_file")
+        names = [name for name in self.conf.get("names", "").split(",") if name]
+        access = Access(names, read_token(Path(token)) if token else None)
+        log = Path(self.app_dir) / "logs" / "app.log"
+        store = self.datastore()
+        own = OwnAnswers(
+            self.name,
+            self.description,
+            tuple(self.models),
+            self.queue,
+            access,
+            log,
+            store.get_image_uri,
+            store.get_label_uri,
+        )
+        folders = [self.app_dir, Path(self.app_dir).parent, tempfile.gettempdir(), self.sessions().store_path]
+        folders += [store._datastore_path, sys.prefix, Path.home()]
+        return Web(access, self.queue, self.compute, own, tuple(places_of(*folders)))
+
+    def on_init_complete(self):
+        super().on_init_complete()
+        if self.conf.get("warm_up", "true") == "true":
+            self.queue.submit(lambda: [model.warm_up() for model in self.models.values()])
+
+    def _local_request(self, url, params, action):
+        """Background tasks do not ask the server for more of them: it may want a token, and looks for itself what is to be scored."""
+
+    def init_datastore(self):
+        if self.studies.startswith(("http://", "https://")):
+            self.studies = self.studies.rstrip("/").strip()
+            store = self._init_dicomweb_datastore()
+        else:
+            store = FolderDatastore(
+                self.studies,
+                extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT,
+                auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+                read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+            )
+        store.app, store.may_change_images = self, self.may_change_images
+        return store
 
     def init_infers(self):
         tasks = {}
         for name, model in self.models.items():
-            tasks[name] = DisInfer(model, InferType.SEGMENTATION, model.metadata.task)
-            tasks[name + CLICKS] = DisInfer(model, InferType.DEEPEDIT, "refine by clicks: " + model.metadata.task)
-            tasks[name + LOOK] = DisInfer(model, InferType.SEGMENTATION, "where to look: uncertain and refined places")
+            tasks[name] = DisInfer(model, InferType.SEGMENTATION, model.metadata.task, self.numbering)
+            tasks[name + CLICKS] = DisInfer(
+                model, InferType.DEEPEDIT, "refine by clicks: " + model.metadata.task, self.numbering
+            )
+            tasks[name + LOOK] = DisInfer(
+                model, InferType.SEGMENTATION, "where to look: uncertain and refined places", self.numbering
+            )
         return tasks
 
     def init_trainers(self):
@@ -140,36 +206,38 @@ class DisApp(MONAILabelApp):
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
-        store = DicomDatastore(client, {}, settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or None)
-        store.app = self
-        return store
+        return DicomDatastore(client, {}, settings.MONAI_LABEL_DICOMWEB_CACHE_PATH.strip() or None)
 
     def book(self, name):
         return ScoreBook(self.model_dir / name / "scores.json")
 
-    def infer(self, request, datastore=None):
-        """Run a model on an image of the datastore, of a session, or of this request."""
-        task = self._infers[request["model"]]
-        store = datastore or self.datastore()
-        image = str(request.get("image") or "")
-        if image in store.list_images():
-            path, known = Path(store.get_image_uri(image)), True
-        else:
-            path, known = Path(image), False
-            if not image or not inside(path, [tempfile.gettempdir(), self.sessions().store_path]):
-                raise RequestError("there is no such image or session; choose an image of the datastore or upload one.")
-        request = {**request, "image_path": path}
+    def compute(self, asked: Inference):
+        """Answer a viewer's request: the file of the answer, and what it says."""
+        task, path = self._infers[asked.model], asked.file
+        if asked.session:
+            session = self.sessions().get_session(asked.session)
+            if session is None:
+                raise RequestError("there is no such session any more; upload the image again.")
+            path = Path(session.image)
+        elif path is None:
+            path = Path(self.datastore().get_image_uri(asked.image))
         try:
-            file, about = task(request)
+            return task.answer(path, asked.request, asked.label, seg=asked.seg)
         except DisError as error:
-            raise strip_paths(
-                error, path, labels=[Path(str(request["label"]))] if request.get("label") else []
-            ) from error
-        label = file
-        if known and file and request.get("save_label"):
-            tag = str(request.get("label_tag") or "original")
-            label = store.save_label(image, file, tag, {"model": request["model"], "params": about})
-        return {"label": label, "tag": "original", "file": file, "params": about}
+            raise strip_paths(error, path, labels=[asked.label] if asked.label else []) from error
+
+    def infer(self, request, datastore=None):
+        """Run a model on an image of the datastore, as a batch does, and keep the answer."""
+        task, store, image = self._infers[request["model"]], datastore or self.datastore(), str(request["image"])
+        path = Path(store.get_image_uri(image))
+        known = read_infer({key: request[key] for key in RUN_FIELDS if key in request}, task.model.classes)
+        try:
+            file, about = task.answer(path, known)
+        except DisError as error:
+            raise strip_paths(error, path) from error
+        tag = str(request.get("label_tag") or ORIGINAL)
+        label = store.save_label(image, str(file), tag, {"model": request["model"], "params": about})
+        return {"label": label, "tag": tag, "file": str(file), "params": about}
 
     def async_scoring(self, method, params=None):
         """Score in the background; what runs already, or has nothing to do, is not started again."""
@@ -185,16 +253,17 @@ class DisApp(MONAILabelApp):
 class DisInfer(BasicInferTask):
     """One model, answering as its type says."""
 
-    def __init__(self, model, kind, description):
-        self.model = model
+    def __init__(self, model, kind, description, numbering):
+        self.model, self.numbering = model, numbering
         self.look = description.startswith("where to look")
         classes = look_classes(model.classes) if self.look else model.classes
         config = {"mode": list(MODES), "budget": list(BUDGETS), "device": ["auto", "cpu"]}
+        numbers = numbering.numbers(classes)
         super().__init__(
             path=str(model.weights) if model.weights else None,
             network=model.model.network,
             type=kind,
-            labels={"background": 0, **{name: number for number, name in classes.items()}},
+            labels={"background": 0, **{name: numbers[index] for index, name in classes.items()}},
             dimension=model.spatial_dims,
             description=description,
             config={**config, "mode": ["dis"]} if kind == InferType.DEEPEDIT else config,
@@ -206,42 +275,39 @@ class DisInfer(BasicInferTask):
     def post_transforms(self, data=None):
         return []
 
-    def __call__(self, request, callbacks=None):
-        path = Path(request["image_path"])
-        uploaded = str(request.get("label") or "")
-        label = Path(uploaded) if uploaded.startswith(tempfile.gettempdir() + os.sep) else None
-        known = read_infer(_params(request, label is not None), self.model.classes)
+    def answer(self, path, known, label=None, *, seg=False):
+        """Segment an image: the file of the answer, and what it says."""
         series = path if path.is_dir() else path.parent / path.name.removesuffix(image_suffix(path))
-        image = series_image(path) if path.is_dir() else None
+        image = series_image(path, self.model.limits) if path.is_dir() else None
         answer = self.model.infer(path, known, image=image, label=label, look=self.look)
-        suffix = answer_suffix(".seg.dcm" if wanted_output.get() == "dicom_seg" else known.extension, path)
+        about, labels = answer.about, answer.labels
+        suffix = answer_suffix(".seg.dcm" if seg else known.extension, path)
+        if suffix == ".seg.dcm" and not series.is_dir():
+            raise RequestError("DICOM SEG is for images of a DICOM archive; choose .seg.nrrd or .nii.gz.")
+        segments = segment_entries(self.model.metadata, answer.classes)
+        if known.restore_numbers is False and suffix == ".nrrd":  # OHIF, which names all models' segments once
+            labels = self.numbering.renumbered(labels, answer.classes)
+            about = renumbered_about(about, self.numbering.numbers(answer.classes), answer.classes)
         handle, name = tempfile.mkstemp(suffix=suffix)
         os.close(handle)
-        segments = segment_entries(self.model.metadata, answer.classes)
-        if suffix == ".seg.dcm":
-            if not series.is_dir():
-                raise RequestError("DICOM SEG is for images of a DICOM archive; choose .seg.nrrd or .nii.gz.")
-            write_series_seg(
-                series, answer.labels, segments, Path(name), name=self.model.name,
-                version=self.model.metadata.version, weights=self.model.digest(), by_reader=bool(known.points),
-            )  # fmt: skip
-        else:
-            layered = answer.layers is not None and suffix == ".seg.nrrd"
-            write_answer(
-                answer.layers if layered else answer.labels, answer.image, Path(name), segments,
-                dtype=known.dtype, compress=known.compress,
-            )  # fmt: skip
-        seconds = answer.about["latencies"]["total"]
+        try:
+            if suffix == ".seg.dcm":
+                write_series_seg(
+                    series, labels, segments, Path(name), name=self.model.name, version=self.model.metadata.version,
+                    weights=self.model.digest(), by_reader=bool(known.points), limits=self.model.limits,
+                )  # fmt: skip
+            else:
+                layered = answer.layers is not None and suffix == ".seg.nrrd"
+                write_answer(
+                    answer.layers if layered else labels, answer.image, Path(name), segments,
+                    dtype=known.dtype, compress=known.compress,
+                )  # fmt: skip
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        seconds = about["latencies"]["total"]
         logger.info("%s answered in %.2f s (%s, %d points)", self.model.name, seconds, known.mode, len(known.points))
-        return name, answer.about
-
-
-def _params(request, labelled):
-    """What the client sent, less what the server added."""
-    own = {"model", "image", "image_path", "description", "session", "session_id", "images", "_id", "_image_id", "gpus",
-           "save_label", "label_tag", "logging", "multi_gpu", "max_workers", "max_batch_size", "timeout"}  # fmt: skip
-    own |= {"label"} if labelled else set()
-    return {key: value for key, value in request.items() if key not in own}
+        return Path(name), about
 
 
 def batch_infer(request, datastore, infer):
@@ -262,7 +328,7 @@ class DisTrain(BasicTrainTask):
     """Training from the datastore's final labels."""
 
     def __init__(self, model, shelf):
-        self.model, self.shelf = model, shelf
+        self.model, self.shelf, self._skipped = model, shelf, []
         super().__init__(str(shelf.folder), description=f"train {model.name} on final labels", tracking=None)
         self._config = {
             "parts": ["both", "coarse", "refine"], "max_epochs": 10, "steps_per_epoch": 50, "val_split": 0.2,
@@ -300,10 +366,14 @@ class DisTrain(BasicTrainTask):
             print(f"version {self.shelf.restore()} is in use again", flush=True)
             return {"version": self.shelf.current()}
         self.model.refresh()
-        cases = [
-            LabelledCase(Path(each["image"]).name, Path(each["image"]), Path(each["label"]))
-            for each in datastore.datalist()
-        ]
+        cases, wrong = usable(self.model.model, datastore.cases_of(self.model.name))
+        self._skipped = [
+            {"id": case.name, "reason": str(strip_paths(wrong[case.name], case.image, labels=[case.label]))}
+            for case in datastore.cases_of(self.model.name) if case.name in wrong
+        ]  # fmt: skip
+        if wrong:
+            self._write_stats({})
+            print(f"{len(wrong)} labels cannot be used and are left out; train_stats of /info/ names them", flush=True)
         schedule = Schedule(
             parts=known.get("parts") or "both",
             epochs=known.get("max_epochs", 10),
@@ -337,7 +407,8 @@ class DisTrain(BasicTrainTask):
 
     def _write_stats(self, stats):
         self.shelf.folder.mkdir(parents=True, exist_ok=True)
-        Path(self._stats_path).write_text(json.dumps(stats))
+        with atomic_path(Path(self._stats_path)) as temporary:
+            temporary.write_text(json.dumps({**stats, **({"skipped": self._skipped} if self._skipped else {})}))
 
 
 class ExpectedGain(Strategy):
@@ -383,16 +454,60 @@ class GainScoring(ScoringMethod):
         )
 
 
-class DicomDatastore(DICOMWebDatastore):
-    """An archive, read strictly, with labels as SEG of our own writer."""
+class CheckedLabels(KeptLabels):
+    """A datastore whose labels are checked when they come, and kept on the voxels of their image."""
 
     app = None
 
+    def save_label(self, image_id, label_filename, label_tag, label_info, label_id=""):
+        image, file = Path(self.get_image_uri(image_id)), Path(label_filename)
+        try:
+            pixels = read_image(image)
+            if "params" in label_info:  # of a network here
+                labels, said = read_label(file, like=pixels).as_tensor().numpy()[0], dict(label_info)
+            else:
+                known = check_save(label_info)
+                app = self.app
+                good = check_submitted(file, pixels, known, app.classes, app.label_geometry, app.numbering, app.limits)
+                labels, said = good.labels, {**known, "bundle": good.bundle, "classes": list(good.classes)}
+        except DisError as error:
+            raise strip_paths(error, image, labels=[file]) from error
+        with tempfile.TemporaryDirectory() as made:
+            kept = Path(made) / f"label{segmentation_suffix(image)}"
+            write_answer(labels, pixels, kept, {})
+            if label_tag == FINAL:
+                said |= self._published(image, image_id, labels, said, Path(made))
+            return super().save_label(image_id, str(kept), label_tag, said)
+
+    def _published(self, image, image_id, labels, said, place):
+        return {}
+
+    def cases_of(self, bundle):
+        """Images and final labels that a bundle can learn from: those of its own classes, without what a reviewer returned."""
+        pairs = {Path(each["image"]).name: each for each in self.datalist()}
+        found = []
+        for name in self._datastore.filter_by_tag(FINAL):
+            known = self._datastore.objects[name]
+            pair = pairs.get(f"{name}{known.image.ext}")
+            if pair and known.labels[FINAL].info.get("bundle") in (None, bundle):
+                found.append(LabelledCase(name, Path(pair["image"]), Path(pair["label"])))
+        return found
+
+
+class FolderDatastore(CheckedLabels, LocalDatastore):
+    """A folder of images."""
+
+
+class DicomDatastore(CheckedLabels, DICOMWebDatastore):
+    """An archive, read strictly, with labels as SEG of our own writer."""
+
+    _listed = (0.0, ())
+
     def list_images(self):
-        found = {}
-        for modality in series_modalities(self.app.models.values() if self.app else ()):
-            for data in self._client.search_for_series(search_filters={"Modality": modality}):
-                found[str(data["0020000E"]["Value"][0])] = None
+        since, found = self._listed
+        if time.monotonic() - since > LISTED_FOR_S or not found:
+            found = series_of(self._client, self.app.models.values() if self.app else ())
+            self._listed = time.monotonic(), found
         return list(found)
 
     def get_image_uri(self, image_id):
@@ -408,41 +523,30 @@ class DicomDatastore(DICOMWebDatastore):
                 if file.exists():
                     return str(file)
             with tempfile.TemporaryDirectory() as made:
-                new = write_series_file(folder, Path(made), image_id)
-                LocalDatastore.add_image(self, image_id, str(new), {"SeriesInstanceUID": image_id})
+                new = write_series_file(folder, Path(made), image_id, self.app.limits if self.app else None)
+                suffix, info = image_suffix(new), {"SeriesInstanceUID": image_id, **series_words(folder)}
+                self._put_image(image_id, new, folder.with_name(new.name), suffix, info)
         return str(folder.with_name(new.name))
 
-    def save_label(self, image_id, label_filename, label_tag, label_info, label_id=""):
-        image = Path(self.get_image_uri(image_id))
-        folder = image.with_name(image_id)
-        with tempfile.TemporaryDirectory() as made:
-            pixels = read_image(image)
-            # A reader may mark more than the models know, so that any class is taken.
-            try:
-                label = read_label(label_filename, like=pixels, geometry=self.app.label_geometry)
-            except DisError as error:
-                raise strip_paths(error, image, labels=[Path(label_filename)]) from error
-            labels, file = label.as_tensor().numpy()[0], Path(made) / image.name
-            write_answer(labels, pixels, file, {})
-            if label_tag == "final":
-                seg = Path(made) / "label.dcm"
-                segments = _reader_segments(label_info.get("label_info"), labels, self.app)
-                write_series_seg(
-                    folder, labels, segments, seg, name="corrected", version="1", weights="", by_reader=True
-                )
-                label_info = {**label_info, "SeriesInstanceUID": dicom_web_upload_dcm(str(seg), self._client)}
-            return LocalDatastore.save_label(self, image_id, str(file), label_tag, label_info)
+    def get_labeled_images(self, label_tag=None, labels=None):
+        """What was submitted here, and what others have put into the archive."""
+        elsewhere = set(DICOMWebDatastore.get_labeled_images(self))
+        return [
+            name for name in self.list_images()
+            if self.review_of(name).is_done or (self.review_of(name) is ReviewState.OPEN and name in elsewhere)
+        ]  # fmt: skip
 
+    def get_unlabeled_images(self, label_tag=None, labels=None):
+        done = set(self.get_labeled_images())
+        return [name for name in self.list_images() if name not in done]
 
-def _reader_segments(said, labels, app):
-    """What a reader's labels are: by name those of the models, else tissue."""
-    names = {int(each["idx"]): str(each["name"]) for each in said or () if "idx" in each and "name" in each}
-    known = {}
-    for model in app.models.values():
-        entries = segment_entries(model.metadata, model.classes)
-        known.update({name: entries[number] for number, name in model.classes.items()})
-    last = max([int(labels.max()), 1, *names])
-    plain = {number: names.get(number, f"label {number}") for number in range(1, last + 1)}
-    first = next(iter(app.models.values()))
-    made = segment_entries(first.metadata, plain)
-    return {number: known.get(name, made[number]) for number, name in plain.items()}
+    def _published(self, image, image_id, labels, said, place):
+        """The final label as SEG, in the archive."""
+        model = self.app.models[said["bundle"]]
+        segments = segment_entries(model.metadata, model.classes)
+        seg = place / "label.dcm"
+        write_series_seg(
+            image.with_name(image_id), labels, segments, seg, name="corrected", version="1", weights="", by_reader=True,
+            limits=self.app.limits,
+        )  # fmt: skip
+        return {"SeriesInstanceUID": dicom_web_upload_dcm(str(seg), self._client)}

@@ -7,60 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 
+from monai_dis.checks.codes import TABLE, Policy
 from monai_dis.errors import DicomError
 from monai_dis.printable import printable
 
 __all__ = ["CODES", "Finding", "Policy", "apply_policy", "finding", "merged", "read_policy", "verdict"]
 
 
-class Policy(str, Enum):
-    """What is done about a finding, from the mildest to the strictest.
-
-    Attributes:
-        ACCEPT: there is nothing to report; the verdict on an input without findings.
-        FIX: handled exactly, without a guess; the finding is information.
-        WARN: the result is written and the finding stands in the report.
-        REJECT: no result is written.
-    """
-
-    ACCEPT = "accept"
-    FIX = "fix"
-    WARN = "warn"
-    REJECT = "reject"
-
-    @property
-    def strictness(self) -> int:
-        """0 for `ACCEPT` to 3 for `REJECT`."""
-        return list(Policy).index(self)
-
-
-_FIX = """
-AFFINE_SHEARED AXIS_REVERSED FILE_NO_HEADER GANTRY_TILT INPUT_ARCHIVE INPUT_DICOMDIR MULTIFRAME OBJECT_SKIPPED
-ORIENTATION_OBLIQUE PIXEL_BITS PIXEL_NON_SQUARE PIXEL_PADDING RESCALE_PER_SLICE SCALING_APPLIED SERIES_SELECTED SLICE_DUPLICATE
-SLICE_ORDER SPACE_CONVERTED UNITS_NOT_MM
-"""
-_WARN = """
-BODY_PART_MISMATCH BURNED_IN_ANNOTATION CHARSET_INVALID FILE_NOT_DICOM FRAME_OF_REFERENCE_MISSING GANTRY_TILT_INCONSISTENT
-LOSSY_COMPRESSION PHOTOMETRIC_MONOCHROME1 PICTURE_TURNED PREAMBLE_SUSPICIOUS SERIES_LARGE
-"""
-_REJECT = """
-AFFINE_CONFLICT AFFINE_MISSING AFFINE_SINGULAR ARCHIVE_UNSAFE ATTRIBUTE_INVALID ATTRIBUTE_MISSING DECODER_MISSING FILE_CORRUPT
-FILE_TRUNCATED FRAME_OF_REFERENCE_MIXED IMAGE_NOT_GRAYSCALE INPUT_EMPTY LIMIT_EXCEEDED MODALITY_MISMATCH ORIENTATION_MIXED
-PATIENT_MIXED PHOTOMETRIC_MIXED SCALING_INVALID SECONDARY_CAPTURE SERIES_AMBIGUOUS SINGLE_SLICE SLICE_CONFLICT SLICE_GAP
-SPACING_NON_UNIFORM STUDY_MIXED TRANSFER_SYNTAX_UNSUPPORTED UID_MISSING VALUES_COMPLEX VOLUME_MULTIPLE
-"""
-
 #: What is done about each code unless a site says otherwise.
-CODES: Mapping[str, Policy] = {
-    code: policy
-    for policy, names in ((Policy.FIX, _FIX), (Policy.WARN, _WARN), (Policy.REJECT, _REJECT))
-    for code in names.split()
-}
+CODES: Mapping[str, Policy] = {name: code.policy for name, code in TABLE.items()}
 
-#: Codes that a site may turn from `REJECT` to `WARN`: there is a defined way to go on.
-_RELAXABLE = frozenset({"MODALITY_MISMATCH", "SLICE_GAP", "UID_MISSING"})
+#: Codes that a site may turn from `REJECT` to `WARN`.
+_RELAXABLE = frozenset(name for name, code in TABLE.items() if code.relaxable)
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,12 @@ def _print_findings(findings: Sequence[Finding]) -> None:
 def _print_series(found: Inspection) -> None:
     if found.series:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("series", "modality", "images", "spacing (mm)", "verdict"):
+        for column in ("series", "description", "modality", "plane", "images", "spacing (mm)", "verdict"):
             table.add_column(column)
         for each in found.series:
             spacing = " x ".join(f"{value:.4g}" for value in each.spacing_mm or ()) or "-"
-            table.add_row(str(each.number), each.modality, str(each.images), spacing, each.verdict.value)
+            words = (escape(each.description) or "-", each.modality, each.plane or "-")
+            table.add_row(str(each.number), *words, str(each.images), spacing, each.verdict.value)
         out.print(table)
     for volume in found.volumes:
         size = " x ".join(map(str, volume.to_dict()["shape_columns_rows_slices"]))

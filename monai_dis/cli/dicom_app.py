@@ -72,6 +72,14 @@ def check(
         raise typer.Exit(status)
 
 
+@dicom_app.command(help="List every code of a finding: its policy, whether a site may relax it, and its meaning.")
+def codes() -> None:
+    """List every code."""
+    from monai_dis.checks.codes import codes_table
+
+    typer.echo(codes_table())
+
+
 AttemptsOption = Annotated[
     int, typer.Option(min=1, help="How often a request is tried; the pause between doubles each time.")
 ]
@@ -84,8 +92,8 @@ JsonOption = Annotated[
 @dicom_app.command(
     help="Fetch studies from a DICOMweb server (QIDO, WADO).\n\n"
     "Each instance is written to OUTPUT/study/series/instance.dcm, under its UIDs; those that lie there already are kept. A bearer "
-    "token is taken from the environment variable MONAI_DIS_DICOMWEB_TOKEN. Exit status: 0 when everything is there, 4 when "
-    "instances could not be fetched.",
+    "token is taken from the environment variable MONAI_DIS_DICOMWEB_TOKEN, a user and password from the URL "
+    "(https://user:password@pacs/dicom-web). Exit status: 0 when everything is there, 4 when instances could not be fetched.",
     epilog="Example: [bold]monai-dis dicom fetch https://pacs/dicom-web --study 1.2.3 --modality CT -o in[/bold]",
 )
 def fetch(

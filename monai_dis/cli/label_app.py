@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from monai_dis.cli.options import LabelPolicyOption, read_label_policy
+from monai_dis.cli.options import LabelPolicyOption, LimitOption, read_label_policy, read_pairs
 
 __all__ = ["label_app"]
+
+ACCESS = "Who may ask"
 
 label_app = typer.Typer(
     no_args_is_help=True,
@@ -55,17 +57,59 @@ def serve(
         ),
     ] = None,
     policy: LabelPolicyOption = None,
+    limit: LimitOption = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name under which the server is reached, besides its address and localhost; may be repeated.",
+            rich_help_panel=ACCESS,
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Require the token in this file: as bearer token, or as password.",
+            rich_help_panel=ACCESS,
+        ),
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Serve over TLS with this PEM file.", rich_help_panel=ACCESS)
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Key of the certificate, if separate.", rich_help_panel=ACCESS)
+    ] = None,
+    change_images: Annotated[
+        bool, typer.Option("--change-images", help="Let viewers replace and remove images.", rich_help_panel=ACCESS)
+    ] = False,
+    warm_up: Annotated[
+        bool, typer.Option(help="Run each network once at the start, so that the first case is not slow.")
+    ] = True,
 ) -> None:
     """Start the server."""
     from monai_dis.cli.console import out, working
     from monai_dis.cli.quiet import quiet_third_parties
     from monai_dis.label.serving import Serving, check_serving, run_server
 
-    serving = Serving(studies, tuple(bundle or ()), host, port, work, read_label_policy(policy) or "reject")
+    serving = Serving(
+        studies,
+        tuple(bundle or ()),
+        host,
+        port,
+        work,
+        read_label_policy(policy) or "reject",
+        limits=read_pairs(limit, "--limit"),
+        names=tuple(name or ()),
+        token_file=token_file,
+        certificate=certificate,
+        key=key,
+        change_images=change_images,
+        warm_up=warm_up,
+    )
     quiet_third_parties()
     with working("checking"):
         names = check_serving(serving)
-    address = f"http://{host}:{port}"
+    address = serving.address
     out.print(f"models {', '.join(names)}; logs and trained weights in {serving.folder}", highlight=False)
     out.print(f"3D Slicer: module MONAI Label, server {address}", highlight=False)
     if serving.from_archive:

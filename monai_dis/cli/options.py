@@ -111,7 +111,8 @@ SelectOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEYWORD=VALUE",
-        help="Choose one of several volumes or series, such as EchoTime=80 or SeriesNumber=3.",
+        help="Choose one of several series or volumes: SeriesNumber=3, SeriesDescription='*T2 tra*' (ProtocolName, "
+        "SeriesInstanceUID; * and ? are wildcards), EchoTime=80.",
         rich_help_panel=DICOM,
     ),
 ]

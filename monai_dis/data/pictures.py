@@ -11,6 +11,7 @@ import numpy as np
 from monai.data import PILReader
 from PIL import Image, ImageOps
 
+from monai_dis.data.tiff_pixels import WHITE_IS_ZERO, read_tiff_pixels
 from monai_dis.errors import ImageError
 
 __all__ = ["PictureReader", "as_pixels", "open_picture", "without_alpha"]
@@ -64,6 +65,9 @@ def open_picture(path: str | Path) -> Image.Image:
         OSError: when the file cannot be decoded whole.
     """
     with gzip.open(path) if str(path).lower().endswith(".gz") else Path(path).open("rb") as file:
+        numbers = read_tiff_pixels(cast(IO[bytes], file))
+        if numbers is not None:
+            numbers.check(path)
         picture: Image.Image = Image.open(cast(IO[bytes], file))
         kind = picture.format
         pages = getattr(picture, "n_frames", 1)
@@ -76,6 +80,9 @@ def open_picture(path: str | Path) -> Image.Image:
             picture = _by_planes(Path(path))
         picture.load()
         turned = ImageOps.exif_transpose(picture)
+        if numbers is not None and numbers.photometric == WHITE_IS_ZERO and turned.mode.startswith("I;16"):
+            # Pillow inverts those of up to 8 bits
+            turned = Image.fromarray(np.uint16(2**numbers.bits - 1) - np.asarray(turned, dtype=np.uint16))
         turned.format = kind
         return turned
 

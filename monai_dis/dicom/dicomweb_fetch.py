@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from monai_dis.dicom.dicomweb_server import Refused, Server, attempt, values_of
 from monai_dis.dicom.extra import discreet
+from monai_dis.dicom.retry import Retry
 from monai_dis.dicom.writing import write_object
 from monai_dis.errors import DicomError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["Fetched", "Query", "fetch_instances"]
+__all__ = ["Fetched", "Query", "fetch_instances", "fetch_series"]
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LONGEST_UID = 64
@@ -81,6 +83,49 @@ def fetch_instances(server: Server, query: Query, folder: Path) -> Iterator[Fetc
             _check_uid(series)
             for uid in _found_instances(client, server, study, series):
                 yield _fetch_one(client, server, (study, series, uid), folder)
+
+
+def fetch_series(client: Any, retry: Retry, study: str, series: str, folder: Path) -> None:
+    """Fetch a series into one folder, each instance as ``<uid>.dcm`` in the transfer syntax that the archive keeps it in.
+
+    Instance by instance: asked for a whole series, archives transcode what they keep compressed, or fail to.
+
+    Args:
+        client: of dicomweb-client.
+        retry: how often a request is tried.
+        study: Study Instance UID; empty to let the archive find it.
+        series: Series Instance UID.
+        folder: where to; made when missing, and left without a part of a series.
+
+    Raises:
+        DicomError: when the archive lacks the series, or does not give an instance of it.
+    """
+    server = Server("", retry)
+    if not study:
+        search = partial(client.search_for_series, search_filters={"SeriesInstanceUID": series})
+        study = next(iter(_all_pages(server, search, "0020000D")), "")
+        if not study:
+            raise DicomError("the archive does not hold the series; send it there first.")
+    for uid in (study, series):
+        _check_uid(uid)
+    uids = _found_instances(client, server, study, series)
+    if not uids:
+        raise DicomError("the archive holds no images of the series; send them to it first.")
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=_made(folder.parent)) as part:
+        for uid in uids:
+            fetched = _fetch_one(client, server, (study, series, uid), Path(part))
+            if fetched.path is None:
+                raise DicomError(
+                    f"the archive does not give an image of the series ({fetched.status}); try again later."
+                )
+        _made(folder)
+        for path in (Path(part) / study / series).iterdir():
+            path.replace(folder / path.name)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _asked(server: Server, action: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from monai_dis.dicom.delivery import describe_reason
 from monai_dis.dicom.extra import discreet, require
@@ -64,12 +65,13 @@ class Server:
         """
         web = require("dicomweb_client.web")
         token = os.environ.get(TOKEN_VARIABLE)
+        address, login = _without_login(self.url)
         try:
             client = web.DICOMwebClient(
-                url=self.url,
+                url=address,
                 headers={"Authorization": f"Bearer {token}"} if token else None,
                 callback=_without_parameters,
-                session=_session(self.timeout_s),
+                session=_session(self.timeout_s, login),
             )
         except (ValueError, TypeError):
             raise DicomError("the address of the server is none; give one such as https://pacs/dicom-web.") from None
@@ -107,7 +109,18 @@ def values_of(found: Sequence[Mapping[str, Any]], tag: str) -> list[str]:
     return sorted(values - {""})
 
 
-def _session(timeout_s: float) -> Any:
+def _without_login(url: str) -> tuple[str, tuple[str, str] | None]:
+    """A URL without user and password, and these: dicomweb-client would take them for a host and a port."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return url, None
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), (
+        unquote(parts.username),
+        unquote(parts.password or ""),
+    )
+
+
+def _session(timeout_s: float, login: tuple[str, str] | None) -> Any:
     """A session that does not wait for ever: before 0.61 dicomweb-client sets no limit, and later ones 20 seconds."""
     requests = require("requests")
 
@@ -116,6 +129,7 @@ def _session(timeout_s: float) -> Any:
             return super().send(*arguments, **{**options, "timeout": timeout_s})
 
     session = requests.Session()
+    session.auth = login
     for scheme in ("http://", "https://"):
         session.mount(scheme, Timed())
     return session

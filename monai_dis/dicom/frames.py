@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from monai_dis.dicom.header_tags import DISCRIMINATORS, PRIVATE_DISCRIMINATORS, TIME_DISCRIMINATORS
 from monai_dis.dicom.instance import Instance
 from monai_dis.dicom.values import AttributeProblem, integer, number, numbers, text, texts
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "frame_count", "frames_of", "is_multiframe"]
 
 _UNIT_TOLERANCE = 1e-3  # DS has 16 characters, some writers give three or four decimals
+_EXACT = 1e-6  # beyond it cosines are brought to unit length and right angles
 
 #: Where functional groups of enhanced objects hold what tells volumes apart: keyword of the group, keyword inside it.
 _GROUP_DISCRIMINATORS = (
@@ -169,7 +172,16 @@ def _placed(
     product = sum(a * b for a, b in zip(row, column, strict=True))
     if max(abs(length - 1) for length in lengths) > _UNIT_TOLERANCE or abs(product) > _UNIT_TOLERANCE:
         raise AttributeProblem("ATTRIBUTE_INVALID", "ImageOrientationPatient")
+    if max(abs(length - 1) for length in lengths) > _EXACT or abs(product) > _EXACT:
+        row, column = _straightened(row, column)
     return Frame(instance, index, place, row, column, spacing, 1.0, 0.0, None)
+
+
+def _straightened(row: tuple[float, ...], column: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Unit vectors at right angles in place of cosines of a few digits, which are no valid orientation of a result."""
+    first = np.asarray(row) / np.linalg.norm(row)
+    second = np.asarray(column) - (np.asarray(column) @ first) * first
+    return tuple(map(float, first)), tuple(map(float, second / np.linalg.norm(second)))
 
 
 def _needed(data: Dataset | None, keyword: str, count: int) -> tuple[float, ...]:

@@ -14,12 +14,20 @@ from monai_dis.dicom.instance import Instance
 from monai_dis.dicom.photographs import is_coloured
 from monai_dis.dicom.values import AttributeProblem, integer, raw_value, text, texts
 
-__all__ = ["check_image", "check_values_of_series", "is_image", "is_secondary_capture", "stored_bytes"]
+__all__ = ["check_image", "check_values_of_series", "is_image", "is_secondary_capture", "may_be_image", "stored_bytes"]
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _SECONDARY_CAPTURE = f"{_STORAGE}7"
+_PHOTOGRAPHS = f"{_STORAGE}77.1."
 #: Objects with pixels that are no images of a patient: segmentations, dose, maps, presentation states, raw data.
-_NO_IMAGES = frozenset(f"{_STORAGE}{end}" for end in ("66.4", "66.7", "66.5", "481.2", "30", "66", "67", "11.1"))
+_NO_IMAGES = frozenset(
+    f"{_STORAGE}{end}"
+    for end in ("66.4", "66.7", "66.5", "30", "66", "67", "11.1", *(f"481.{number}" for number in range(2, 24)))
+)
+#: First numbers of further classes without images: waveforms, presentation states, plans, reports, documents, scans of surfaces.
+_NO_IMAGE_FAMILIES = frozenset(
+    {"9", "11", "30", "34", "66", "67", "68", "78", "79", "80", "88", "90", "104", "200", "201"}
+)
 _IMAGES = frozenset(
     f"{_STORAGE}{end}"
     for end in ("2", "2.1", "2.2", "4", "4.1", "4.3", "4.4", "128", "128.1", "130", "1", "1.1", "1.2", "20")
@@ -31,13 +39,22 @@ def is_image(instance: Instance) -> bool:
     """Whether an object is an image, by its SOP class; of a class unknown here, by its having pixels."""
     if instance.sop_class in _NO_IMAGES:
         return False
-    return instance.sop_class in _IMAGES or instance.pixels is not None
+    # A file that ends before its pixels still says how large they would be.
+    return instance.sop_class in _IMAGES or instance.pixels is not None or "Rows" in instance.header
+
+
+def may_be_image(sop_class: str) -> bool:
+    """Whether an object that cannot be read may be an image, by its SOP class."""
+    end = sop_class.removeprefix(_STORAGE)
+    return sop_class not in _NO_IMAGES and end.split(".")[0] not in _NO_IMAGE_FAMILIES
 
 
 def is_secondary_capture(instance: Instance) -> bool:
     """Whether an image is a screen capture or the like, without a place in space."""
     if instance.sop_class == _SECONDARY_CAPTURE or instance.sop_class.startswith(f"{_SECONDARY_CAPTURE}."):
         return True
+    if instance.sop_class.startswith(_PHOTOGRAPHS):
+        return False  # programs that wrap a picture call it derived and secondary, which it is
     kinds = texts(instance.header, "ImageType")
     return len(kinds) > 1 and kinds[1] == "SECONDARY" and "ImagePositionPatient" not in instance.header
 
@@ -60,7 +77,7 @@ def check_image(instance: Instance, limits: Limits, *, colour: bool = False) -> 
     findings: list[Finding] = []
     try:
         findings.extend(_kind(instance, colour))
-        if findings:
+        if findings and findings[0].code != "SECONDARY_CAPTURE":  # which a site may let pass
             return findings
         claimed = stored_bytes(instance)
         if claimed > limits.volume_bytes or frame_count(instance) > limits.frames:
@@ -131,9 +148,13 @@ def _kind(instance: Instance, colour: bool) -> Iterator[Finding]:
         yield finding(
             "IMAGE_NOT_GRAYSCALE", "the images are in colour, grey ones are wanted; give the original images."
         )
+    elif "MOSAIC" in texts(instance.header, "ImageType"):
+        yield finding(
+            "MOSAIC", "each image is a mosaic of many slices; export the series as enhanced or single images."
+        )
     elif is_secondary_capture(instance):
         yield finding(
-            "SECONDARY_CAPTURE", "the images are captures without a place in space; give the original images."
+            "SECONDARY_CAPTURE", "the images are captures by their class or ImageType; give the original images."
         )
 
 
@@ -163,7 +184,7 @@ def _compression(instance: Instance) -> Iterator[Finding]:
     if not can_decode(syntax, bits):
         yield finding(
             "DECODER_MISSING",
-            f'no decoder for transfer syntax {syntax} is installed; run `pip install "monai-dis[codecs]"`.',
+            f'no decoder for transfer syntax {syntax} is installed; run `pip install -U "monai-dis[dicom]"`.',
         )
     if syntax in LOSSY or text(instance.header, "LossyImageCompression") == "01":
         yield finding("LOSSY_COMPRESSION", "the images were compressed with loss.")

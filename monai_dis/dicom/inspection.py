@@ -15,10 +15,13 @@ from monai_dis.checks.findings import Finding, Policy, apply_policy, finding, me
 from monai_dis.checks.limits import Limits
 from monai_dis.checks.volume_files import FileVolume, inspect_volume_file
 from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
+from monai_dis.dicom.damage import assign_damage
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.image_checks import is_image
-from monai_dis.dicom.instance import DIRECTORY_CLASS, Instance, read_instance
+from monai_dis.dicom.instance import DIRECTORY_CLASS, Damaged, Instance, read_file
+from monai_dis.dicom.selection import of_series
 from monai_dis.dicom.series import Series, check_series
+from monai_dis.dicom.series_choice import choose_series, nothing_selected
 from monai_dis.dicom.sources import InputFiles, open_input
 from monai_dis.dicom.target import Target
 from monai_dis.dicom.values import text
@@ -26,8 +29,6 @@ from monai_dis.dicom.volume_plan import VolumePlan
 from monai_dis.errors import DicomError
 
 __all__ = ["Inspection", "inspect", "inspect_for"]
-
-_TRUNCATED = 8
 
 
 @dataclass(frozen=True)
@@ -118,50 +119,66 @@ def inspect_for(
     with open_input(inputs, limits) as files:
         # Once for all values of all headers: to silence a library takes longer than to read a value.
         with discreet():
-            instances, findings = _read_all(files, limits)
-            inspections = tuple(
-                _inspected(instances, findings, target, limits, policies, selection or {}) for target in targets
-            )
+            contents = _read_all(files, limits)
+            inspections = tuple(_inspected(contents, target, limits, policies, selection or {}) for target in targets)
         yield inspections
 
 
-def _read_all(files: InputFiles, limits: Limits) -> tuple[list[Instance], list[Finding]]:
+@dataclass(frozen=True)
+class _Contents:
+    """All that was read of an input."""
+
+    instances: Sequence[Instance]
+    damaged: Sequence[Damaged]
+    findings: Sequence[Finding]
+    names: Mapping[Path, str]
+
+
+def _read_all(files: InputFiles, limits: Limits) -> _Contents:
     findings = list(files.findings)
     instances: list[Instance] = []
+    damaged: list[Damaged] = []
     for path in files.paths:
-        instance, own = read_instance(path, limits)
+        read, own = read_file(path, limits)
         findings.extend(own)
-        if instance is not None and instance.sop_class != DIRECTORY_CLASS:
-            instances.append(instance)
-    return instances, findings
+        if isinstance(read, Damaged):
+            damaged.append(read)
+        elif read.sop_class != DIRECTORY_CLASS:
+            instances.append(read)
+    return _Contents(instances, damaged, findings, files.names)
 
 
 def _inspected(
-    instances: Sequence[Instance],
-    of_files: Sequence[Finding],
+    contents: _Contents,
     target: Target,
     limits: Limits,
     policies: Mapping[str, Policy],
     selection: Mapping[str, str],
 ) -> Inspection:
-    findings = list(of_files)
+    instances, findings = contents.instances, list(contents.findings)
     findings.extend(_check_people(instances))
     images = [instance for instance in instances if is_image(instance)]
-    wanted = selection.get("SeriesNumber")
     if len(images) < len(instances):
         message = "objects that are no images are left out, by SOP class."
         findings.append(finding("OBJECT_SKIPPED", message, len(instances) - len(images)))
+    chosen_by_user = bool(of_series(selection))
+    damage = assign_damage(contents.damaged, images, contents.names, policies, chosen=chosen_by_user)
+    findings.extend(damage.others)
     series = [
-        check_series(number, members, target, limits, policies, selection)
-        for number, members in enumerate(_by_series(images), start=1)
+        check_series(number, members, target, limits, policies, selection, damage.of_series.get(uid, ()))
+        for number, (uid, members) in enumerate(_by_series(images).items(), start=1)
     ]
-    if wanted is not None:
-        series = [each for each in series if str(each.number) == wanted]
-    chosen, own = _choose(series, target)
+    every = series
+    if chosen_by_user:
+        series = [each for each in series if each.selected]
+    chosen, own = choose_series(series, target)
     findings.extend(own)
-    if not series and not any(each.policy is Policy.REJECT for each in findings):
+    if every and not series:
+        findings.append(nothing_selected(every, of_series(selection)))
+    elif not series and not any(each.policy is Policy.REJECT for each in findings):
         findings.append(finding("INPUT_EMPTY", "there is no DICOM image in the input; check the path."))
-    everything = merged([*apply_policy(findings, policies), *(chosen.findings if chosen else ())])
+    of_chosen = chosen.findings if chosen else [each for found in damage.of_series.values() for each in found]
+    everything = merged([*apply_policy(findings, policies), *of_chosen])
     usable = chosen is not None and chosen.volume is not None and verdict(everything) is not Policy.REJECT
     return Inspection(everything, tuple(series), (chosen.volume,) if usable and chosen and chosen.volume else ())
 
@@ -180,37 +197,9 @@ def _check_people(instances: Sequence[Instance]) -> list[Finding]:
     return findings
 
 
-def _by_series(images: Sequence[Instance]) -> list[list[Instance]]:
+def _by_series(images: Sequence[Instance]) -> dict[str, list[Instance]]:
     groups: dict[str, list[Instance]] = {}
     for image in images:
         groups.setdefault(text(image.header, "SeriesInstanceUID"), []).append(image)
     # Not by file name: the order must be that of the study, wherever its files lie.
-    return [sorted(groups[uid], key=lambda each: each.uid) for uid in sorted(groups)]
-
-
-def _choose(series: Sequence[Series], target: Target) -> tuple[Series | None, list[Finding]]:
-    """The series that fits the target, if there is one and only one (I11)."""
-    if len(series) < 2:
-        return (series[0] if series else None), []
-    fitting = [each for each in series if _may_be_meant(each, target)]
-    if not fitting:
-        worst = max(series, key=lambda each: each.verdict.strictness)
-        return worst, []
-    if len(fitting) > 1:
-        table = "; ".join(_row(each) for each in fitting[:_TRUNCATED])
-        message = f"{len(fitting)} of {len(series)} series fit ({table}); choose one with --select SeriesNumber=N."
-        return None, [finding("SERIES_AMBIGUOUS", message, len(fitting))]
-    message = f"one of {len(series)} series fits and is used ({_row(fitting[0])})."
-    return fitting[0], [finding("SERIES_SELECTED", message, fitting[0].images)]
-
-
-def _may_be_meant(series: Series, target: Target) -> bool:
-    """Scouts, captures, colour and other modalities are not what was meant; a damaged stack may be."""
-    others = {"MODALITY_MISMATCH", "IMAGE_NOT_GRAYSCALE", "SECONDARY_CAPTURE", "SINGLE_SLICE"}
-    rejected = {each.code for each in series.findings if each.policy is Policy.REJECT}
-    return target.takes(series.modality) and not rejected & others
-
-
-def _row(series: Series) -> str:
-    spacing = "" if series.spacing_mm is None else " x ".join(f"{value:.3g}" for value in series.spacing_mm) + " mm"
-    return f"number {series.number}, {series.modality}, {series.images} images{', ' + spacing if spacing else ''}"
+    return {uid: sorted(groups[uid], key=lambda each: each.uid) for uid in sorted(groups)}

@@ -14,16 +14,26 @@ from monai_dis.checks.findings import Finding, finding
 from monai_dis.checks.limits import Limits
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.header_tags import HEADER_TAGS
-from monai_dis.dicom.structure import Encoding, PixelElement, StructureError, scan_structure
+from monai_dis.dicom.structure import (
+    SERIES,
+    SHORT_FORMS,
+    SOP_CLASS,
+    Encoding,
+    PixelElement,
+    StructureError,
+    scan_structure,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["DIRECTORY_CLASS", "Instance", "is_dicom_file", "open_data_set", "read_instance"]
+__all__ = ["DIRECTORY_CLASS", "Damaged", "Instance", "is_dicom_file", "open_data_set", "read_file", "read_instance"]
 
 _MAGIC_OFFSET = 128
 _TIFF = (b"II*\0", b"MM\0*")
 _IMPLICIT, _DEFLATED, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+_EXPLICIT = "1.2.840.10008.1.2.1"
+_PREFIX = b"DICM"
 #: SOP class of a DICOMDIR.
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _LONGEST_META_VALUE = 1 << 16
@@ -65,6 +75,23 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Damaged:
+    """A file that cannot be used, and what its header still says.
+
+    Attributes:
+        path: where it lies.
+        finding: what is wrong with it.
+        sop_class: SOP Class UID; empty where it is not known.
+        series: Series Instance UID, likewise.
+    """
+
+    path: Path
+    finding: Finding
+    sop_class: str = ""
+    series: str = ""
+
+
+@dataclass(frozen=True)
 class _Meta:
     """What the file meta information says; ``start`` is the offset behind it."""
 
@@ -79,7 +106,7 @@ def is_dicom_file(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(_MAGIC_OFFSET + 4)
-        return head[_MAGIC_OFFSET:] == b"DICM" or _looks_implicit(head, path.stat().st_size)
+        return head[_MAGIC_OFFSET:] == _PREFIX or _is_bare(head, path.stat().st_size)
     except OSError:
         return False
 
@@ -94,6 +121,13 @@ def read_instance(path: Path, limits: Limits) -> tuple[Instance | None, list[Fin
     Returns:
         the instance, None when there is none that can be used; and what is wrong with the file.
     """
+    read, findings = read_file(path, limits)
+    return (None, [*findings, read.finding]) if isinstance(read, Damaged) else (read, findings)
+
+
+def read_file(path: Path, limits: Limits) -> tuple[Instance | Damaged, list[Finding]]:
+    """Read the header of one file as `read_instance` does, or what can be read of it."""
+    noted: dict[int, str] = {}
     try:
         size = path.stat().st_size
         if size > limits.file_bytes:
@@ -101,12 +135,13 @@ def read_instance(path: Path, limits: Limits) -> tuple[Instance | None, list[Fin
                 "LIMIT_EXCEEDED", f"a file has {size} bytes, more than the limit of {limits.file_bytes}."
             )
         with path.open("rb") as file:
-            return _read(path, file, size, limits)
+            return _read(path, file, size, limits, noted)
     except StructureError as error:
-        return None, [finding(error.code, error.message)]
+        found = finding(error.code, error.message)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return None, [finding("FILE_CORRUPT", f"a file cannot be read ({reason}); check the storage.")]
+        found = finding("FILE_CORRUPT", f"a file cannot be read ({reason}); check the storage.")
+    return Damaged(path, found, noted.get(SOP_CLASS, ""), noted.get(SERIES, "")), []
 
 
 def open_data_set(instance: Instance, limits: Limits, *, pixels: bool = True) -> Dataset:
@@ -144,35 +179,37 @@ def open_data_set(instance: Instance, limits: Limits, *, pixels: bool = True) ->
     return result
 
 
-def _read(path: Path, file: BinaryIO, size: int, limits: Limits) -> tuple[Instance | None, list[Finding]]:
+def _read(
+    path: Path, file: BinaryIO, size: int, limits: Limits, noted: dict[int, str]
+) -> tuple[Instance | Damaged, list[Finding]]:
     findings: list[Finding] = []
     head = file.read(_MAGIC_OFFSET + 4)
-    if head[_MAGIC_OFFSET:] == b"DICM":
+    if head[_MAGIC_OFFSET:] == _PREFIX:
         if any(head[:_MAGIC_OFFSET]) and head[:4] not in _TIFF:
             findings.append(
                 finding("PREAMBLE_SUSPICIOUS", "the 128 bytes before the DICOM prefix are neither zero nor TIFF.")
             )
-        meta = _read_meta(file, size)
-    elif _looks_implicit(head, size):
-        findings.append(finding("FILE_NO_HEADER", "a bare data set is read as implicit VR little endian."))
-        meta = _Meta(_IMPLICIT, "", "", 0)
+        meta = _read_meta(file, size, _MAGIC_OFFSET + 4)
+    elif _is_bare(head, size):
+        meta, how = _bare_meta(file, head, size)
+        findings.append(finding("FILE_NO_HEADER", f"a bare data set is read as {how}."))
     else:
-        return None, [finding("FILE_NOT_DICOM", "files that are not DICOM are skipped.")]
+        return Damaged(path, finding("FILE_NOT_DICOM", "files that are not DICOM are skipped.")), []
 
+    noted[SOP_CLASS] = meta.sop_class
     probe = Instance(path, meta.syntax, meta.start, _empty(), None, meta.sop_class, meta.uid)
     data, data_size = _inflated(file, probe, size, limits)
     start = 0 if data is not file else meta.start
-    pixels = scan_structure(data, start, data_size, probe.encoding, limits)
+    pixels = scan_structure(data, start, data_size, probe.encoding, limits, noted)
     header = _parse(data, probe, lambda tag, vr, length: int(tag) in _PIXEL_TAGS, HEADER_TAGS)
     sop_class = _uid_of(header, "SOPClassUID") or meta.sop_class
     uid = _uid_of(header, "SOPInstanceUID") or meta.uid
     return Instance(path, meta.syntax, meta.start, header, pixels, sop_class, uid), findings
 
 
-def _read_meta(file: BinaryIO, size: int) -> _Meta:
+def _read_meta(file: BinaryIO, size: int, position: int) -> _Meta:
     """Read the file meta information, which is explicit VR little endian (PS3.10 section 7.1)."""
     values: dict[int, str] = {}
-    position = _MAGIC_OFFSET + 4
     while True:
         file.seek(position)
         head = file.read(12)
@@ -192,6 +229,31 @@ def _read_meta(file: BinaryIO, size: int) -> _Meta:
     if not syntax:
         raise StructureError("FILE_CORRUPT", "TransferSyntaxUID is missing in the file meta information.")
     return _Meta(syntax, values.get(0x0002, ""), values.get(0x0003, ""), position)
+
+
+def _is_bare(head: bytes, size: int) -> bool:
+    """Whether bytes may begin a data set without a preamble: file meta information, or an element of group 8 of a plausible length."""
+    if head[:4] == _PREFIX or _looks_explicit(head, size, 2):
+        return True
+    return _looks_explicit(head, size, 8) or _looks_implicit(head, size)
+
+
+def _bare_meta(file: BinaryIO, head: bytes, size: int) -> tuple[_Meta, str]:
+    """What a file without a preamble says, or would say, about its data set; and that in words."""
+    start = len(_PREFIX) if head[: len(_PREFIX)] == _PREFIX else 0
+    if start or _looks_explicit(head, size, 2):
+        return _read_meta(file, size, start), "its file meta information says, without the preamble"
+    if _looks_explicit(head, size, 8):
+        return _Meta(_EXPLICIT, "", "", 0), "explicit VR little endian"
+    return _Meta(_IMPLICIT, "", "", 0), "implicit VR little endian"
+
+
+def _looks_explicit(head: bytes, size: int, group: int) -> bool:
+    """Whether bytes begin an element of a group with a value representation and a small length."""
+    if len(head) < 8:
+        return False
+    found, representation, length = struct.unpack_from("<H2x2sH", head)
+    return found == group and representation in SHORT_FORMS and length <= min(size - 8, 1024)
 
 
 def _looks_implicit(head: bytes, size: int) -> bool:

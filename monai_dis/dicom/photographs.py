@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from monai_dis.checks.findings import Finding, Policy, finding
 from monai_dis.checks.limits import Limits
+from monai_dis.dicom.codecs import Decoder, decoder_of
+from monai_dis.dicom.decoding import decoded_frames
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.frames import Frame, frame_count
 from monai_dis.dicom.instance import Instance, open_data_set
@@ -92,7 +94,7 @@ def read_photograph(plan: VolumePlan, limits: Limits | None = None) -> npt.NDArr
         raise DicomError(f"{error.code}: {error.message}") from None
     try:
         with discreet():
-            colours, largest = _decoded(data)
+            colours, largest = _decoded(data, instance.syntax)
     except MemoryError:
         raise
     except Exception as error:
@@ -106,9 +108,11 @@ def read_photograph(plan: VolumePlan, limits: Limits | None = None) -> npt.NDArr
     return np.ascontiguousarray(scaled.transpose(2, 1, 0)[..., None])
 
 
-def _decoded(data: Dataset) -> tuple[npt.NDArray[Any], int]:
+def _decoded(data: Dataset, syntax: str) -> tuple[npt.NDArray[Any], int]:
     """(rows, columns, 3) red, green, blue, and the largest value that a colour can have."""
     meaning = str(data.PhotometricInterpretation)
+    if meaning == "RGB" and decoder_of(syntax, integer(data, "BitsStored") or 8) is Decoder.GDCM:
+        return next(decoded_frames(data, syntax, [0])), (1 << (integer(data, "BitsStored") or 8)) - 1
     three = int(require("pydicom").__version__.split(".")[0]) >= 3
     handlers = require("pydicom.pixels" if three else "pydicom.pixel_data_handlers.util")
     if meaning == _PALETTE:

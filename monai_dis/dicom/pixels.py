@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from monai_dis.checks.limits import Limits
 from monai_dis.dicom.codecs import NATIVE
+from monai_dis.dicom.decoding import decoded_frames
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.frames import Frame
 from monai_dis.dicom.instance import Instance, open_data_set
@@ -74,33 +75,12 @@ def _planes(
         data = open_data_set(instance, limits)
     except StructureError as error:
         raise DicomError(f"{error.code}: {error.message}") from None
-    decoded = _decoded(instance, data, [frame.index for frame in frames])
+    decoded = decoded_frames(data, instance.syntax, [frame.index for frame in frames])
     for frame, stored in zip(frames, decoded, strict=True):
         if stored.shape != (shape[1], shape[0]):
             raise DicomError("FILE_CORRUPT: the decoded pixels are not of the size that the header says.")
         values = _sign_extended(stored, instance) if instance.syntax in NATIVE else stored
         yield frame, _modality_values(values, frame, data), _padding(values, data)
-
-
-def _decoded(instance: Instance, data: Dataset, indices: Sequence[int]) -> Iterator[Plane]:
-    """Stored values of some frames, (rows, columns) each."""
-    single = len(indices) == 1 and (integer(instance.header, "NumberOfFrames") or 1) == 1
-    try:
-        with discreet():
-            if single:
-                yield data.pixel_array
-            elif int(require("pydicom").__version__.split(".")[0]) >= 3:
-                yield from require("pydicom.pixels").iter_pixels(data, indices=list(indices), raw=True)
-            else:
-                whole = data.pixel_array
-                yield from (whole[index] if whole.ndim == 3 else whole for index in indices)
-    except (MemoryError, GeneratorExit):
-        raise
-    except Exception as error:
-        # Decoders raise anything for damaged data, and their messages may quote it.
-        raise DicomError(
-            f"FILE_CORRUPT: the pixels of a file cannot be decoded ({type(error).__name__}); get a new copy of it."
-        ) from None
 
 
 def _sign_extended(stored: Plane, instance: Instance) -> Plane:

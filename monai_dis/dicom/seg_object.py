@@ -14,7 +14,7 @@ from monai_dis.bundle.dicom_metadata import Code, SegmentEntry
 from monai_dis.dicom.extra import discreet, require
 from monai_dis.dicom.frames import frame_count
 from monai_dis.dicom.presentation import LONGEST_LO, LONGEST_SH, MANUFACTURER, Presentation
-from monai_dis.dicom.source_images import copy_patient_and_study, fixed_times, source_references
+from monai_dis.dicom.source_images import copy_patient_and_study, copy_series, fixed_times, source_references
 from monai_dis.dicom.uids import ResultIdentity
 from monai_dis.dicom.volume_plan import VolumePlan
 
@@ -113,6 +113,7 @@ def assemble_seg(
         for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
             item.DimensionOrganizationUID = uid(identity.kind, "dimensions")
         copy_patient_and_study(source, seg)
+        copy_series(source, seg)
         fixed_times(source, seg)
     result: Dataset = seg
     return result

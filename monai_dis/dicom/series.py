@@ -11,9 +11,12 @@ import numpy as np
 from monai_dis.checks.findings import Finding, Policy, apply_policy, finding, merged, verdict
 from monai_dis.checks.limits import Limits
 from monai_dis.dicom.frames import Frame, frames_of, is_multiframe
+from monai_dis.dicom.geometry import normal_of
 from monai_dis.dicom.image_checks import check_image, check_values_of_series, is_secondary_capture, stored_bytes
 from monai_dis.dicom.instance import Instance
 from monai_dis.dicom.photographs import is_coloured, plan_photograph
+from monai_dis.dicom.selection import of_planes, takes_series
+from monai_dis.dicom.series_words import described, is_derived, is_scout, plane_of
 from monai_dis.dicom.stack_checks import check_stack, one_stack, one_volume, selected
 from monai_dis.dicom.target import Target
 from monai_dis.dicom.values import AttributeProblem, integer, text, texts
@@ -30,6 +33,13 @@ class Series:
         number: Series Number as the header has it, or a count from 1 where it is no number.
         modality: value of Modality.
         images: number of image files.
+        uid: Series Instance UID.
+        description: of the series, without what may be a person's.
+        plane: of the body, such as ``axial``; empty when it has several or none.
+        slices: of the volume, missing ones included; None when there is none.
+        scout: whether it is a localizer.
+        derived: whether its images were computed from others.
+        selected: whether the user's selection allows it.
         spacing_mm: between columns, rows, slices; None when there is no volume.
         findings: what is wrong with it.
         volume: what can be read; None when it is rejected.
@@ -40,6 +50,13 @@ class Series:
     images: int
     spacing_mm: tuple[float, ...] | None
     findings: tuple[Finding, ...]
+    uid: str = ""
+    description: str = field(default="", repr=False)
+    plane: str = ""
+    slices: int | None = None
+    scout: bool = False
+    derived: bool = False
+    selected: bool = True
     volume: VolumePlan | None = field(default=None, repr=False)
 
     @property
@@ -51,7 +68,10 @@ class Series:
         """The series in plain JSON types."""
         return {
             "number": self.number,
+            "uid": self.uid,
+            "description": self.description,
             "modality": self.modality,
+            "plane": self.plane,
             "images": self.images,
             "spacing_mm": None if self.spacing_mm is None else [round(value, 6) for value in self.spacing_mm],
             "verdict": self.verdict.value,
@@ -66,6 +86,7 @@ def check_series(
     limits: Limits,
     policies: Mapping[str, Policy],
     selection: Mapping[str, str],
+    damage: Sequence[Finding] = (),
 ) -> Series:
     """Check a series by its headers.
 
@@ -75,13 +96,19 @@ def check_series(
         target: what it is meant for.
         limits: on sizes.
         policies: a site's changes.
-        selection: values that choose one of several volumes.
+        selection: values that choose one of several volumes or series.
+        damage: what is wrong with files of it that cannot be read.
     """
-    first = images[0].header
     findings = [each for image in images for each in check_image(image, limits, colour=target.colour)]
+    findings.extend(damage)
     findings.extend(_check_fit(images, target))
     volume = None
-    flat = {"IMAGE_NOT_GRAYSCALE", "SECONDARY_CAPTURE"} & {each.code for each in findings}
+    without_place = {
+        "IMAGE_NOT_GRAYSCALE",
+        "MOSAIC",
+        *(() if "SECONDARY_CAPTURE" in policies else ("SECONDARY_CAPTURE",)),
+    }
+    flat = without_place & {each.code for each in findings}
     if target.colour and any(map(is_coloured, images)) and not flat:
         volume, own = _photograph(images, selection)
         findings.extend(own)
@@ -97,20 +124,33 @@ def check_series(
                 volume = plan_volume(frames)
                 findings.extend(_check_gaps(volume, limits))
     after = merged(apply_policy(findings, policies))
-    try:
-        number = integer(first, "SeriesNumber")
-    except AttributeProblem:
-        number = None
+    number = _series_number(images[0], count)
     return Series(
-        number=count if number is None else number,
+        number=number,
         modality=_modality(images),
         images=len(images),
+        uid=text(images[0].header, "SeriesInstanceUID"),
+        description=described(images[0]),
+        plane="" if volume is None or volume.photograph else plane_of(normal_of(volume.frames[0])),
+        slices=None if volume is None else volume.shape[2],
+        scout=is_scout(images),
+        derived=is_derived(images),
+        selected=takes_series(selection, images[0], number),
         spacing_mm=None
         if volume is None or volume.photograph
         else tuple(np.linalg.norm(volume.affine_lps[:3, :3], axis=0).tolist()),
         findings=after,
         volume=None if verdict(after) is Policy.REJECT else volume,
     )
+
+
+def _series_number(image: Instance, count: int) -> int:
+    """Series Number of an image; ``count`` where it is none."""
+    try:
+        number = integer(image.header, "SeriesNumber")
+    except AttributeProblem:
+        number = None
+    return count if number is None else number
 
 
 def _photograph(images: Sequence[Instance], selection: Mapping[str, str]) -> tuple[VolumePlan | None, list[Finding]]:
@@ -179,7 +219,7 @@ def _single_volume(frames: list[Frame], selection: Mapping[str, str]) -> tuple[l
     if multi:
         message = "geometry and rescale come from the functional groups of a multi-frame object."
         findings.append(finding("MULTIFRAME", message, len(frames)))
-    rest = {keyword: value for keyword, value in selection.items() if keyword != "SeriesNumber"}
+    rest = of_planes(selection)
     if rest:
         chosen = selected(frames, rest)
         if not chosen:

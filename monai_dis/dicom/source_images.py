@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "copy_patient_and_study",
+    "copy_series",
     "fixed_times",
     "read_first_header",
     "slice_distance_mm",
@@ -68,10 +69,11 @@ _COPIED = [
     "ClinicalTrialSubjectReadingID",
     "ClinicalTrialTimePointID",
     "ClinicalTrialTimePointDescription",
-    "BodyPartExamined",
-    "Laterality",
     "LongitudinalTemporalInformationModified",
 ]
+#: Of the General Series module, which a segmentation has and a report has not.
+_OF_SERIES = ("BodyPartExamined", "Laterality")
+_SIDES = ("L", "R")  # values that the standard has for Laterality
 #: Type 2 attributes: present, empty where the source has none.
 _ALWAYS = [
     "PatientName",
@@ -88,6 +90,7 @@ _ALWAYS = [
 _NAMES = ("PatientName", "ReferringPhysicianName")
 #: Photographs whose class may hold several frames: ophthalmic ones of 8 and of 16 bits.
 _OPHTHALMIC = ("1.2.840.10008.5.1.4.1.1.77.1.5.1", "1.2.840.10008.5.1.4.1.1.77.1.5.2")
+_SHARED = ("PixelMeasuresSequence", "PlaneOrientationSequence")
 _NO_DATE, _NO_TIME = "19000101", "000000"
 
 
@@ -119,9 +122,12 @@ def _reference(plan: VolumePlan, index: int) -> Dataset:
     with discreet():
         reference.SOPClassUID, reference.SOPInstanceUID = instance.sop_class, instance.uid
         reference.Modality = text(header, "Modality")
-        own = ("StudyInstanceUID", "SeriesInstanceUID", *(() if plan.photograph else ("FrameOfReferenceUID",)))
-        for keyword in own:
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
             setattr(reference, keyword, text(header, keyword) or derived_uid(keyword, *uids))
+        if not plan.photograph:
+            # One for all planes, also where a site lets several pass.
+            known = [text(each.header, "FrameOfReferenceUID") for each in plan.instances]
+            reference.FrameOfReferenceUID = next(filter(None, known), "") or derived_uid("FrameOfReferenceUID", *uids)
         for keyword in _ALWAYS:
             setattr(reference, keyword, None)
         for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "ImageType"):
@@ -138,10 +144,14 @@ def _reference(plan: VolumePlan, index: int) -> Dataset:
         if is_multiframe(instance):
             reference.NumberOfFrames = header.NumberOfFrames
             reference.SharedFunctionalGroupsSequence = [_shared_group(plan)]
-            reference.PerFrameFunctionalGroupsSequence = header.PerFrameFunctionalGroupsSequence
+            reference.PerFrameFunctionalGroupsSequence = [
+                _without_orientation(group) for group in header.PerFrameFunctionalGroupsSequence
+            ]
         else:
-            for keyword in ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"):
-                setattr(reference, keyword, header[keyword].value)
+            # Of planes that are alike within a tolerance the first speaks for all: highdicom compares them digit by digit.
+            reference.PixelSpacing = plan.frames[0].instance.header["PixelSpacing"].value
+            reference.ImageOrientationPatient = _directions(plan)
+            reference.ImagePositionPatient = header["ImagePositionPatient"].value
             reference.SliceThickness = _decimal(slice_thickness_mm(plan))
             reference.SpacingBetweenSlices = _decimal(slice_distance_mm(plan))
     result: Dataset = reference
@@ -154,6 +164,22 @@ def _measures(plan: VolumePlan) -> Any:
     group.PixelMeasuresSequence = [dataset()]
     group.PixelMeasuresSequence[0].PixelSpacing = list(plan.frames[0].spacing)
     return group
+
+
+def _directions(plan: VolumePlan) -> Any:
+    """The orientation of all planes: as the first one's header has it, where those are unit vectors at right angles."""
+    first = plan.frames[0]
+    cosines = (*first.row, *first.column)
+    written = first.instance.header["ImageOrientationPatient"].value
+    # A decimal string has 16 characters.
+    return written if tuple(map(float, written)) == cosines else [f"{each:.12f}" for each in cosines]
+
+
+def _without_orientation(group: Any) -> Any:
+    """A frame's functional groups without what `_shared_group` says for all."""
+    own: Any = require("pydicom.dataset").Dataset()
+    own.update({element.tag: element for element in group if element.keyword not in _SHARED})
+    return own
 
 
 def _shared_group(plan: VolumePlan) -> Any:
@@ -189,6 +215,14 @@ def slice_distance_mm(plan: VolumePlan) -> float:
     axes = plan.affine_lps[:3, :3]
     normal = np.cross(axes[:, 0], axes[:, 1])
     return float(abs(normal @ axes[:, 2]) / np.linalg.norm(normal))
+
+
+def copy_series(source: Dataset, result: Dataset) -> None:
+    """Copy what a series of images says of the body; a side only where it is one."""
+    with discreet():
+        for keyword in _OF_SERIES:
+            if keyword in source and (keyword != "Laterality" or text(source, keyword) in _SIDES):
+                result[keyword] = source[keyword]
 
 
 def copy_patient_and_study(source: Dataset, result: Dataset) -> None:

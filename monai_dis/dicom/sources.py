@@ -7,9 +7,9 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,10 +35,12 @@ class InputFiles:
     Attributes:
         paths: sorted; those of an archive lie in a private folder and have no names of their own.
         findings: about the input as a whole.
+        names: that files of an archive had in it; never shown.
     """
 
     paths: tuple[Path, ...]
     findings: tuple[Finding, ...] = ()
+    names: Mapping[Path, str] = field(default_factory=dict, repr=False)
 
 
 class _Unsafe(Exception):
@@ -84,6 +86,7 @@ def open_input(inputs: str | Path | Sequence[str | Path], limits: Limits) -> Ite
     with ExitStack() as stack:
         paths: list[Path] = []
         findings: list[Finding] = []
+        names: dict[Path, str] = {}
         for entry in entries:
             path = Path(entry).expanduser()
             if not path.exists():
@@ -95,10 +98,11 @@ def open_input(inputs: str | Path | Sequence[str | Path], limits: Limits) -> Ite
                 continue
             paths.extend(found.paths)
             findings.extend(found.findings)
+            names.update(found.names)
         if len(paths) > limits.files:
             findings.append(_too_many(limits))
             paths = []
-        yield InputFiles(tuple(dict.fromkeys(paths)), tuple(findings))
+        yield InputFiles(tuple(dict.fromkeys(paths)), tuple(findings), names)
 
 
 def _files_of(path: Path, limits: Limits, stack: ExitStack, *, alone: bool) -> InputFiles:
@@ -107,10 +111,10 @@ def _files_of(path: Path, limits: Limits, stack: ExitStack, *, alone: bool) -> I
     if not is_dicom_file(path) and is_archive(path):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="monai-dis-")))  # mode 0700
         unpack = _unzip if zipfile.is_zipfile(path) else _untar
-        count = unpack(path, folder, limits)
+        names = unpack(path, folder, limits)
         inside = _listed(folder, limits)
-        note = finding("INPUT_ARCHIVE", "an archive was unpacked into a private folder.", count)
-        return InputFiles(inside.paths, (note, *inside.findings))
+        note = finding("INPUT_ARCHIVE", "an archive was unpacked into a private folder.", len(names))
+        return InputFiles(inside.paths, (note, *inside.findings), names)
     # Of many files only one that is called so is taken for a DICOMDIR: to look into each would double the reading.
     may_be = alone or path.name.upper() == "DICOMDIR"
     directory = _referenced(path, limits) if may_be and is_dicom_file(path) else None
@@ -184,7 +188,7 @@ def _referenced(path: Path, limits: Limits) -> set[tuple[str, ...]] | None:
         return None
 
 
-def _unzip(path: Path, folder: Path, limits: Limits) -> int:
+def _unzip(path: Path, folder: Path, limits: Limits) -> dict[Path, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -193,21 +197,23 @@ def _unzip(path: Path, folder: Path, limits: Limits) -> int:
                 _check_name(entry.orig_filename, link=stat.S_ISLNK(mode))
             if len(entries) > limits.files:
                 raise _Unsafe("LIMIT_EXCEEDED", f"the archive has more than {limits.files} files.")
-            stored, total = path.stat().st_size, 0
+            stored, total, names = path.stat().st_size, 0, {}
             if not limits.may_expand(sum(entry.file_size for entry in entries), stored):
                 raise _Unsafe("LIMIT_EXCEEDED", f"an archive of {stored} bytes expands beyond the limits.")
             for number, entry in enumerate(entries):
                 target = folder / _neutral_name(number)
+                names[target] = entry.filename
                 with archive.open(entry) as source:
                     total = _copy(source, target, total, stored, limits)
-            return len(entries)
+            return names
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = type(error).__name__
         raise _Unsafe("FILE_CORRUPT", f"an archive cannot be unpacked ({reason}); get a new copy of it.") from None
 
 
-def _untar(path: Path, folder: Path, limits: Limits) -> int:
+def _untar(path: Path, folder: Path, limits: Limits) -> dict[Path, str]:
     stored, total, announced, number = path.stat().st_size, 0, 0, 0
+    names: dict[Path, str] = {}
     try:
         with tarfile.open(path, "r:*") as archive:
             # One member after the other: the next header lies behind what may be a bomb.
@@ -223,8 +229,9 @@ def _untar(path: Path, folder: Path, limits: Limits) -> int:
                 if number > limits.files:
                     raise _Unsafe("LIMIT_EXCEEDED", f"the archive has more than {limits.files} files.")
                 target = folder / _neutral_name(number)
+                names[target] = member.name
                 total = _copy(source, target, total, stored, limits)
-            return number
+            return names
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         reason = type(error).__name__
         raise _Unsafe("FILE_CORRUPT", f"an archive cannot be unpacked ({reason}); get a new copy of it.") from None

@@ -13,18 +13,21 @@ from monai_dis.checks.findings import Finding, Policy, finding
 from monai_dis.data.coordinates import angle_degrees
 from monai_dis.dicom.frames import Frame
 from monai_dis.dicom.geometry import (
+    ANGLE_TOLERANCE_DEGREES,
     Stack,
+    alike,
     normal_of,
     places_of,
     positions_along,
+    size_of,
     stack_of,
     step_tolerance_mm,
 )
-from monai_dis.dicom.values import number, text
+from monai_dis.dicom.selection import matches
+from monai_dis.dicom.values import number
 
 __all__ = ["check_stack", "one_stack", "one_volume", "selected"]
 
-_ANGLE_TOLERANCE = 0.1  # degrees
 _SAME_PLACE_MM = 1e-3
 _TRUNCATED = 8  # volumes named in a message
 
@@ -42,15 +45,12 @@ def one_stack(frames: Sequence[Frame]) -> tuple[list[Frame], list[Finding]]:
         findings.append(finding("ORIENTATION_MIXED", "localizer images are left out.", skipped, Policy.FIX))
     groups: dict[tuple[Any, ...], int] = {}
     first = images[0]
-    normal = normal_of(first)
     for frame in images:
-        turned = angle_degrees(frame.row, first.row) > _ANGLE_TOLERANCE
-        tipped = angle_degrees(normal_of(frame), normal) > _ANGLE_TOLERANCE
-        if turned or tipped or not np.allclose(frame.spacing, first.spacing, rtol=1e-4) or _size(frame) != _size(first):
+        if not alike(frame, first):
             key: tuple[Any, ...] = (
                 tuple(np.round(normal_of(frame), 3)),
                 tuple(np.round(frame.spacing, 3)),
-                _size(frame),
+                size_of(frame),
             )
         else:
             key = ()
@@ -64,13 +64,13 @@ def one_stack(frames: Sequence[Frame]) -> tuple[list[Frame], list[Finding]]:
 
 
 def selected(frames: Sequence[Frame], selection: Mapping[str, str]) -> list[Frame]:
-    """Planes whose attributes have the given values; numbers are compared as numbers."""
+    """Planes whose attributes have the given values; see `monai_dis.dicom.selection.matches`."""
 
-    def matches(frame: Frame) -> bool:
+    def chosen(frame: Frame) -> bool:
         known = {**frame.times, **frame.marks}
-        return all(keyword in known and _equal(known[keyword], wanted) for keyword, wanted in selection.items())
+        return all(keyword in known and matches(known[keyword], wanted) for keyword, wanted in selection.items())
 
-    return [frame for frame in frames if matches(frame)]
+    return [frame for frame in frames if chosen(frame)]
 
 
 def one_volume(frames: Sequence[Frame]) -> tuple[list[Frame], list[Finding]]:
@@ -116,19 +116,8 @@ def check_stack(frames: Sequence[Frame], *, spatial_dims: int) -> list[Finding]:
     return findings
 
 
-def _size(frame: Frame) -> tuple[str, str]:
-    return text(frame.instance.header, "Rows"), text(frame.instance.header, "Columns")
-
-
 def _by_number(frame: Frame) -> tuple[bool, int, str, int]:
     return frame.number is None, frame.number or 0, frame.instance.uid, frame.index
-
-
-def _equal(value: str, wanted: str) -> bool:
-    try:
-        return float(value) == float(wanted)
-    except ValueError:
-        return value == wanted
 
 
 def _distinct(keyword: str, frames: Iterable[Frame]) -> int:
@@ -231,6 +220,14 @@ def _without_copies(places: Sequence[Sequence[Frame]], already: int) -> tuple[li
             same = len({(_pixel_digest(frame), frame.slope, frame.intercept) for frame in place}) == 1
             copies += len(place) - 1 if same else 0
             conflicts += 0 if same else 1
+    repeated = sum(len(place) > 1 for place in places)
+    if conflicts > 1 and repeated > len(places) / 2:
+        most = max(len(place) for place in places)
+        message = (
+            f"{repeated} of {len(places)} positions hold up to {most} slices each, which no attribute tells apart: a series of several "
+            "volumes (time points, echoes, b-values); export them as series of their own."
+        )
+        return [], [finding("VOLUME_MULTIPLE", message, sum(map(len, places)))]
     if conflicts:
         message = f"{conflicts} positions hold slices of different content that no attribute tells apart; remove the wrong ones."
         return [], [finding("SLICE_CONFLICT", message, conflicts)]
@@ -279,7 +276,7 @@ def _shift(frames: Sequence[Frame], places: Sequence[int]) -> list[Finding]:
         message = f"the planes are shifted by up to {drift.max():.4g} mm off a straight line; get a regular series."
         return [finding("SPACING_NON_UNIFORM", message, int((drift > tolerance).sum()))]
     angle = angle_degrees(step, normal_of(frames[0]))
-    if angle > _ANGLE_TOLERANCE:
+    if angle > ANGLE_TOLERANCE_DEGREES:
         message = f"the stack is sheared by {angle:.2f} degrees; it is straightened for the network, the result is not."
         return [finding("GANTRY_TILT", message, len(frames))]
     stated = _stated_tilt(frames[0])
@@ -303,7 +300,7 @@ def _direction(first: Frame, count: int) -> list[Finding]:
     # A tilted gantry leans the planes about the left-right axis; planes of 45 degrees and more are not axial in any case.
     lean = angle_degrees(normal_of(first), (0.0, 0.0, 1.0))
     lean = min(lean, 180 - lean)
-    if main != [0, 1] or lean > _ANGLE_TOLERANCE or abs(first.row[1]) > 2e-3:
+    if main != [0, 1] or lean > ANGLE_TOLERANCE_DEGREES or abs(first.row[1]) > 2e-3:
         message = f"the planes are not axial (normal {lean:.1f} degrees off the body's axis)."
         return [finding("ORIENTATION_OBLIQUE", message, count)]
     if first.row[0] < 0 or first.column[1] < 0:

@@ -12,34 +12,20 @@ from typing import BinaryIO
 
 from monai_dis.checks.limits import Limits
 
-__all__ = ["Encoding", "PixelElement", "StructureError", "scan_structure"]
+__all__ = ["SERIES", "SHORT_FORMS", "SOP_CLASS", "Encoding", "PixelElement", "StructureError", "scan_structure"]
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _PIXELS = {(0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009)}
 _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-_SHORT = frozenset(
-    (
-        b"AE",
-        b"AS",
-        b"AT",
-        b"CS",
-        b"DA",
-        b"DS",
-        b"DT",
-        b"FL",
-        b"FD",
-        b"IS",
-        b"LO",
-        b"LT",
-        b"PN",
-        b"SH",
-        b"SL",
-        b"SS",
-        b"ST",
-        b"TM",
-    )
-) | {b"UI", b"UL", b"US"}
+#: Value representations whose length has two bytes.
+SHORT_FORMS = frozenset(
+    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM",
+     b"UI", b"UL", b"US")
+)  # fmt: skip
+#: Elements that say what a damaged file is part of: SOP Class UID and Series Instance UID.
+SOP_CLASS, SERIES = 0x00080016, 0x0020000E
+_LONGEST_UID = 64
 
 
 class StructureError(Exception):
@@ -95,7 +81,9 @@ class _Level:
     implicit: bool
 
 
-def scan_structure(file: BinaryIO, start: int, size: int, encoding: Encoding, limits: Limits) -> PixelElement | None:
+def scan_structure(
+    file: BinaryIO, start: int, size: int, encoding: Encoding, limits: Limits, noted: dict[int, str] | None = None
+) -> PixelElement | None:
     """Follow the elements of a data set from ``start`` to the end of the file.
 
     Args:
@@ -104,6 +92,7 @@ def scan_structure(file: BinaryIO, start: int, size: int, encoding: Encoding, li
         size: bytes of the file.
         encoding: of the data set.
         limits: on depth and number of elements.
+        noted: is given the UIDs `SOP_CLASS` and `SERIES` as they are met, which also a file that breaks off behind them has.
 
     Returns:
         where the pixels lie; None when there are none.
@@ -111,12 +100,13 @@ def scan_structure(file: BinaryIO, start: int, size: int, encoding: Encoding, li
     Raises:
         StructureError: when a length passes the end, a delimiter is missing, or a limit is exceeded.
     """
-    walk = _Walk(file, size, encoding, limits)
+    walk = _Walk(file, size, encoding, limits, {} if noted is None else noted)
     return walk.run(start)
 
 
 class _Walk:
-    def __init__(self, file: BinaryIO, size: int, encoding: Encoding, limits: Limits) -> None:
+    def __init__(self, file: BinaryIO, size: int, encoding: Encoding, limits: Limits, noted: dict[int, str]) -> None:
+        self.noted = noted
         self.file = file
         self.size = size
         self.order = "<" if encoding.little else ">"
@@ -124,7 +114,7 @@ class _Walk:
         self.limits = limits
         self.levels: list[_Level] = []
         self.position = 0
-        self.last_tag = (0, 0)
+        self.seen: set[tuple[int, int]] = set()
 
     def run(self, start: int) -> PixelElement | None:
         pixels: PixelElement | None = None
@@ -170,15 +160,16 @@ class _Walk:
                 return tag, b"", struct.unpack(f"{self.order}I", self._read(4))[0]
             raise StructureError("FILE_CORRUPT", "a sequence item stands outside a sequence.")
         if len(self.levels) == 1:
-            if tag <= self.last_tag:
-                raise StructureError("FILE_CORRUPT", "the data elements of a file are not in ascending order.")
-            self.last_tag = tag
+            # Out of order they are read, by every toolkit alike; which of two counts is another question.
+            if tag in self.seen:
+                raise StructureError("FILE_CORRUPT", "a header holds an element twice; get a new copy of the file.")
+            self.seen.add(tag)
         if self.levels[-1].implicit:
             return tag, b"", struct.unpack(f"{self.order}I", self._read(4))[0]
         representation = self._read(2)
         if representation in _LONG:
             return tag, representation, struct.unpack(f"{self.order}2xI", self._read(6))[0]
-        if representation in _SHORT:
+        if representation in SHORT_FORMS:
             return tag, representation, struct.unpack(f"{self.order}H", self._read(2))[0]
         raise StructureError("FILE_CORRUPT", f"the header holds an unknown value representation in group {group:04X}.")
 
@@ -197,7 +188,10 @@ class _Walk:
             self._open(self.position + length, True, self.levels[-1].implicit)
         else:
             self._check_length(length, "a data element")
-            self.position += length
+            if len(self.levels) == 1 and length <= _LONGEST_UID and (tag[0] << 16 | tag[1]) in (SOP_CLASS, SERIES):
+                self.noted[tag[0] << 16 | tag[1]] = self._read(length).decode("ascii", "replace").strip("\0 ")
+            else:
+                self.position += length
 
     def _item(self) -> None:
         group, number, length = struct.unpack(f"{self.order}HHI", self._read(8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import MutableSequence
 from typing import TYPE_CHECKING, Any
 
 from monai_dis.dicom.extra import discreet
@@ -97,7 +98,7 @@ def texts(data: Dataset, keyword: str | int) -> tuple[str, ...]:
         return ()
     if value is None:
         return ()
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+    if not isinstance(value, MutableSequence):  # a name of a person iterates over its letters
         value = [value]
     try:
         return tuple(str(each).strip("\0 ") for each in value)

@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_dis.data.coordinates import angle_degrees
 from monai_dis.dicom.frames import Frame
-from monai_dis.dicom.geometry import Vector, affine_of, normal_of, places_of, stack_of
+from monai_dis.dicom.geometry import ANGLE_TOLERANCE_DEGREES, Vector, affine_of, normal_of, places_of, stack_of
 from monai_dis.dicom.instance import Instance
 from monai_dis.dicom.values import integer, text
 
@@ -59,7 +59,8 @@ class VolumePlan:
     @property
     def sheared(self) -> bool:
         """Whether slices are not stacked along their normal."""
-        return len(self.frames) > 1 and angle_degrees(self.affine_lps[:3, 2], normal_of(self.frames[0])) > 0.1
+        leaning = angle_degrees(self.affine_lps[:3, 2], normal_of(self.frames[0]))
+        return len(self.frames) > 1 and leaning > ANGLE_TOLERANCE_DEGREES
 
     def to_dict(self) -> dict[str, Any]:
         """Size and place in plain JSON types."""

@@ -13,7 +13,13 @@ from monai_dis.errors import OutputError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["write_object"]
+__all__ = ["save_options", "write_object"]
+
+
+def save_options() -> dict[str, bool]:
+    """What makes either generation of pydicom write a whole file, with preamble and file meta information."""
+    three = int(require("pydicom").__version__.split(".")[0]) >= 3
+    return {"enforce_file_format": True} if three else {"write_like_original": False}
 
 
 def write_object(data: Dataset, path: Path) -> None:
@@ -22,13 +28,11 @@ def write_object(data: Dataset, path: Path) -> None:
     Raises:
         OutputError: when it cannot be written; nothing is left of it then.
     """
-    three = int(require("pydicom").__version__.split(".")[0]) >= 3
-    options = {"enforce_file_format": True} if three else {"write_like_original": False}
     data.preamble = b"\0" * 128
     try:
         with atomic_path(path) as temporary:
             with discreet():
-                data.save_as(temporary, **options)
+                data.save_as(temporary, **save_options())
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
     except OSError as error:

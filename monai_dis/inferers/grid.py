@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 Region = Sequence[slice]
+Field = Sequence[Fraction]
 
 # Numbers in a piece: with the few pieces that a kernel reads and writes, within the cache of one core.
 _PIECE = 1 << 18
@@ -100,24 +102,27 @@ def scale_from_spacing(image: Tensor, spacing_mm: float | Sequence[float]) -> tu
 
 
 @lru_cache(maxsize=256)
-def _axis_taps(size_in: int, size_out: int) -> tuple[np.ndarray, np.ndarray]:
+def _axis_taps(size_in: int, size_out: int, field: Fraction | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The taps of `axis_taps` as int64 and float64 arrays, from exact integer arithmetic."""
     i = np.arange(size_out, dtype=np.int64)
-    if size_out == size_in:
-        return i[:, None], np.ones((size_out, 1))
-    if size_out > size_in:
-        centre = (2 * i + 1) * size_in - size_out  # in units of 1 / (2 size_out) voxels
-        low, rest = np.divmod(centre, 2 * size_out)
+    width = Fraction(size_in) if field is None else field
+    # the field of view and an input voxel in units of 1 / size_out voxels, and whole
+    whole, voxel = width.numerator, size_out * width.denominator
+    if whole == voxel:
+        return np.minimum(i, size_in - 1)[:, None], np.ones((size_out, 1))
+    if voxel > whole:
+        centre = (2 * i + 1) * whole - voxel  # in units of 1 / (2 voxel) voxels
+        low, rest = np.divmod(centre, 2 * voxel)
         index = np.clip(np.stack([low, low + 1], axis=1), 0, size_in - 1)
-        upper = rest / (2.0 * size_out)
-        lower = (2 * size_out - rest) / (2.0 * size_out)
+        upper = rest / (2.0 * voxel)
+        lower = (2 * voxel - rest) / (2.0 * voxel)
         return index, np.stack([lower, upper], axis=1)
-    start, end = i * size_in, (i + 1) * size_in  # in units of 1 / size_out voxels
-    first, last = start // size_out, (end - 1) // size_out
+    start, end = i * whole, (i + 1) * whole
+    first, last = start // voxel, (end - 1) // voxel
     taps = int((last - first).max()) + 1
     index = first[:, None] + np.arange(taps)[None, :]
-    covered = np.minimum(end[:, None], (index + 1) * size_out) - np.maximum(start[:, None], index * size_out)
-    weight = np.clip(covered, 0, None) / float(size_in)
+    covered = np.minimum(end[:, None], (index + 1) * voxel) - np.maximum(start[:, None], index * voxel)
+    weight = np.clip(covered, 0, None) / float(whole)
     return np.minimum(index, size_in - 1), weight
 
 
@@ -177,20 +182,24 @@ def resample(x: Tensor, size: Sequence[int], region: Region | None = None) -> Te
     return out
 
 
-def source_region(size_in: Sequence[int], size_out: Sequence[int], region: Region | None) -> tuple[slice, ...]:
+def source_region(
+    size_in: Sequence[int], size_out: Sequence[int], region: Region | None, field: Field | None = None
+) -> tuple[slice, ...]:
     """The part of the input grid that `resample` reads for a region of the output grid.
 
     Args:
         size_in: spatial size of the input grid.
         size_out: spatial size of the output grid.
         region: slices of the output grid; None for all of it.
+        field: see `resample_part`.
 
     Returns:
         One slice of the input grid per axis.
     """
     parts = []
-    for n_in, n_out, (start, stop) in zip(size_in, size_out, _bounds(size_out, region), strict=True):
-        index = _axis_taps(n_in, n_out)[0][start:stop]
+    fields = field or (None,) * len(size_in)
+    for n_in, n_out, own, (start, stop) in zip(size_in, size_out, fields, _bounds(size_out, region), strict=True):
+        index = _axis_taps(n_in, n_out, own)[0][start:stop]
         parts.append(slice(int(index.min()), int(index.max()) + 1))
     return tuple(parts)
 
@@ -212,7 +221,12 @@ def source_rows(size_in: int, size_out: int, rows: np.ndarray) -> np.ndarray:
 
 
 def resample_part(
-    part: Tensor, corner: Sequence[int], size_in: Sequence[int], size_out: Sequence[int], region: Region | None
+    part: Tensor,
+    corner: Sequence[int],
+    size_in: Sequence[int],
+    size_out: Sequence[int],
+    region: Region | None,
+    field: Field | None = None,
 ) -> Tensor:
     """`resample` where only a part of the input grid is at hand.
 
@@ -222,12 +236,14 @@ def resample_part(
         size_in: spatial size of the whole input grid.
         size_out: spatial size of the whole output grid.
         region: slices of the output grid to compute; None for all of it.
+        field: the field of view in voxels of the input grid, where that ends before or beyond it: the halves of 767 pixels are
+            383 voxels of a field of 383.5. What lies beyond is the last voxel. None: the whole input grid.
 
     Returns:
         (B, C, *region), with the bits that `resample` of the whole would have there.
     """
     bounds = _bounds(size_out, region)
-    return _resample_axes(part, tuple(size_in), tuple(corner), tuple(size_out), bounds)
+    return _resample_axes(part, tuple(size_in), tuple(corner), tuple(size_out), bounds, field)
 
 
 def spatial(region: Region) -> tuple[slice, ...]:
@@ -315,12 +331,18 @@ def _resample_slabs(
 
 
 def _resample_axes(
-    x: Tensor, source: tuple[int, ...], offset: Sequence[int], target: tuple[int, ...], bounds: list[tuple[int, int]]
+    x: Tensor,
+    source: tuple[int, ...],
+    offset: Sequence[int],
+    target: tuple[int, ...],
+    bounds: list[tuple[int, int]],
+    field: Field | None = None,
 ) -> Tensor:
     dtype = x.dtype
     taps, lows = [], []
+    fields = tuple(None if own == n else own for own, n in zip(field or source, source, strict=True))
     for axis, (start, stop) in enumerate(bounds):
-        index, weight = _axis_taps(source[axis], target[axis])
+        index, weight = _axis_taps(source[axis], target[axis], fields[axis])
         index, weight = index[start:stop], weight[start:stop]
         low = int(index.min())
         # Rows beyond the region are dropped before any arithmetic: a slab costs a slab.
@@ -331,9 +353,9 @@ def _resample_axes(
         x = x.float()
     for axis in _axis_order(source, target):
         index, weight = taps[axis]
-        if source[axis] == target[axis]:
+        if fields[axis] is None and source[axis] == target[axis]:
             continue
-        if target[axis] % source[axis] == 0:
+        if fields[axis] is None and target[axis] % source[axis] == 0:
             x = _enlarge(x, axis + 2, target[axis] // source[axis], bounds[axis], lows[axis])
         else:
             x = weighted_sum(x, axis + 2, index, weight)

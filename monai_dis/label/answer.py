@@ -8,24 +8,26 @@ from typing import Any
 import numpy as np
 
 from monai_dis.data.image_files import PICTURE_SUFFIXES, image_suffix
+from monai_dis.pipeline.objects import objects_of, quadrants
 from monai_dis.pipeline.predict import Prediction
 
-__all__ = ["centroids", "describe", "voxel_volume_mm"]
+__all__ = ["centroids", "describe", "renumbered_about", "voxel_volume_mm"]
 
 _MM3_PER_ML = 1000.0
 
 
-def describe(prediction: Prediction, classes: Mapping[int, str], name: str) -> dict[str, Any]:
+def describe(prediction: Prediction, classes: Mapping[int, str], name: str, *, objects: bool = False) -> dict[str, Any]:
     """Describe an answer in plain JSON types.
 
     Args:
         prediction: the answer on the file's grid.
         classes: names by index, from 1.
         name: of the file, which says whether it is a picture: its pixels are no millimetres.
+        objects: whether what is found is listed one after another.
 
     Returns:
         ``latencies`` in seconds by stage, ``windows``, ``volumes_ml`` (of a picture ``areas_pixels``), ``centroids`` as voxels of the
-        file, ``uncertainty``, ``label_names``.
+        file, ``uncertainty``, ``label_names``, and where they were asked for ``objects``, of a picture ``quadrants`` too.
     """
     statistics = prediction.statistics
     masks = prediction.class_masks()
@@ -48,7 +50,14 @@ def describe(prediction: Prediction, classes: Mapping[int, str], name: str) -> d
         **sizes,
         "centroids": centroids(prediction, classes),
         "uncertainty": _uncertainty(statistics, None if picture else voxel),
+        **(_listed(prediction, classes, picture) if objects else {}),
     }
+
+
+def _listed(prediction: Prediction, classes: Mapping[int, str], picture: bool) -> dict[str, Any]:
+    found = objects_of(prediction, classes, picture=picture)
+    listed: dict[str, Any] = {"objects": [each.to_dict() for each in found]}
+    return {**listed, "quadrants": quadrants(found)} if picture else listed
 
 
 def voxel_volume_mm(prediction: Prediction) -> float | None:
@@ -68,6 +77,20 @@ def centroids(prediction: Prediction, classes: Mapping[int, str]) -> dict[str, l
             middle += [0.0] * (3 - len(middle))
             found[classes.get(number, str(number))] = [str(number), *map(str, middle)]
     return found
+
+
+def renumbered_about(
+    about: Mapping[str, Any], numbers: Mapping[int, int], classes: Mapping[int, str]
+) -> dict[str, Any]:
+    """What an answer says, with other numbers for its classes.
+
+    Args:
+        about: as from `describe`.
+        numbers: the new number of each index.
+        classes: names by index.
+    """
+    middles = {name: [str(numbers[int(at[0])]), *at[1:]] for name, at in about["centroids"].items()}
+    return {**about, "label_names": {name: numbers[index] for index, name in classes.items()}, "centroids": middles}
 
 
 def _uncertainty(statistics: Mapping[str, Any], voxel_mm: float | None) -> dict[str, Any]:

@@ -1,22 +1,14 @@
-"""Small decisions of the reading desk: which bundles, which files may be read, which modalities are looked for, what is said of errors."""
+"""Small decisions of the reading desk: which bundles, and what is said of errors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from monai_dis.bundle import find_bundle, known_bundles
 from monai_dis.errors import BundleError, DisError
 
-if TYPE_CHECKING:
-    from monai_dis.label.model import LabelModel
-
-__all__ = ["choose_models", "inside", "series_modalities", "strip_paths", "wanted_output"]
-
-#: What the request at hand asks for as ``output``; set by the guard, since MONAI Label does not tell its tasks.
-wanted_output: ContextVar[str] = ContextVar("wanted_output", default="")
+__all__ = ["choose_models", "strip_paths"]
 
 
 def choose_models(asked: str) -> dict[str, Path]:
@@ -40,24 +32,6 @@ def choose_models(asked: str) -> dict[str, Path]:
             raise BundleError(f"two bundles are called {folder.name}; rename the folder of one of them.")
         chosen[folder.name] = folder
     return chosen
-
-
-def inside(path: Path, folders: Iterable[str | Path]) -> bool:
-    """Whether a file that exists lies in one of some folders, after all links are followed."""
-    if not path.exists():
-        return False
-    whole = path.resolve()
-    return any(Path(folder).resolve() in whole.parents for folder in folders)
-
-
-def series_modalities(models: Iterable[LabelModel]) -> list[str]:
-    """Modalities that models take, for looking through an archive; CT and MR where none says so."""
-    found: dict[str, None] = {}
-    for model in models:
-        entry = model.metadata.dicom
-        for modality in ("CT", "MR") if entry is None else entry.modalities:
-            found[modality] = None
-    return list(found)
 
 
 def strip_paths(error: DisError, *paths: Path, labels: Iterable[Path] = ()) -> DisError:

@@ -47,24 +47,25 @@ def read_series(folder: Path, limits: Limits | None = None) -> LoadedStudy:
         return load_study(volume_of(found), found, limits, since)
 
 
-def series_image(folder: Path) -> MetaTensor:
+def series_image(folder: Path, limits: Limits | None = None) -> MetaTensor:
     """The volume of a series, (1, columns, rows, slices), or its photograph, (3, columns, rows), as MONAI's readers give it."""
-    loaded = read_series(folder)
+    loaded = read_series(folder, limits)
     return (as_photograph if loaded.plan.photograph else as_image)(loaded.values, loaded.plan.affine_lps)
 
 
-def write_series_file(folder: Path, place: Path, name: str) -> Path:
+def write_series_file(folder: Path, place: Path, name: str, limits: Limits | None = None) -> Path:
     """Write the image of a series for viewers that load a file: a volume as NIfTI on its own voxels, a photograph as PNG.
 
     Args:
         folder: with the series.
         place: folder of the file.
         name: of the file, without a suffix.
+        limits: sizes beyond which the series is refused.
 
     Returns:
         the file.
     """
-    loaded = read_series(folder)
+    loaded = read_series(folder, limits)
     if not loaded.plan.photograph:
         path = place / f"{name}{VOLUME_SUFFIX}"
         write_nifti(loaded.values.astype(np.float32), swap_ras_lps(loaded.plan.affine_lps), path, units="mm")
@@ -86,6 +87,7 @@ def write_series_seg(
     version: str,
     weights: str,
     by_reader: bool = False,
+    limits: Limits | None = None,
 ) -> None:
     """Write labels as DICOM SEG on the planes of a series.
 
@@ -98,11 +100,12 @@ def write_series_seg(
         version: of the bundle.
         weights: SHA-256 of the weights.
         by_reader: whether a reader had a hand in it, by clicks or by corrections.
+        limits: sizes beyond which the series is refused.
 
     Raises:
         DicomError: when the labels do not fit the series.
     """
-    limits = Limits()
+    limits = limits or Limits()
     with inspect(folder, _ANYTHING, limits=limits) as found:
         plan = volume_of(found)
         source = read_first_header(plan, limits)

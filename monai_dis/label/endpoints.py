@@ -21,7 +21,7 @@ from monai_dis.label.request import (
     read_tag,
 )
 
-__all__ = ["Desk", "Route", "query_of", "route_of"]
+__all__ = ["Desk", "Route", "decoded_wholly", "json_form", "query_of", "route_of"]
 
 _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAME = re.compile(r"[^/\\\x00-\x1f\x7f:*?\"<>|]{1,200}")
@@ -40,6 +40,7 @@ class Desk:
         scoring: names of scoring methods.
         images: gives the ids of all images.
         may_upload: whether images may be added to the datastore.
+        may_change_images: whether images that are there may be replaced and removed.
     """
 
     models: Mapping[str, Mapping[int, str]]
@@ -48,6 +49,7 @@ class Desk:
     scoring: Collection[str]
     images: Callable[[], Collection[str]]
     may_upload: bool = True
+    may_change_images: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,18 @@ class Route:
     Attributes:
         methods: of HTTP, separated by spaces.
         path: regular expression; the group ``name`` is a task, a session or a page.
-        check: raises where a request is not to be answered.
+        check: raises where a request is not to be answered; returns what is to be taken for the JSON that was sent, where there was any.
         query: names of parameters, separated by spaces; ``"*"`` for a page, which may have any.
         upload: whether files are sent.
+        own: name of the answer that is given here and not by MONAI Label.
     """
 
     methods: str
     path: str
-    check: Callable[[Incoming, Desk], None]
+    check: Callable[[Incoming, Desk], dict[str, Any] | None]
     query: str = ""
     upload: bool = False
+    own: str = ""
 
 
 def _task(kind: str, names: Callable[[Desk], Collection[str]]) -> Callable[[Incoming, Desk], str]:
@@ -91,11 +95,12 @@ def _image(name: str | None, desk: Desk) -> None:
         raise Refusal(404, "there is no such image in the datastore; ask /datastore/?output=all for their ids.")
 
 
-def _json_form(request: Incoming, key: str = "params") -> dict[str, Any]:
+def json_form(request: Incoming, key: str = "params") -> dict[str, Any]:
+    """A field of a form that holds a JSON object; an absent one is empty."""
     text = request.form.get(key, "{}") or "{}"
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"the field {key} is not valid JSON.") from error
     if content is None:
         return {}
@@ -107,7 +112,7 @@ def _json_form(request: Incoming, key: str = "params") -> dict[str, Any]:
 def _files(request: Incoming, allowed: Mapping[str, Collection[str]]) -> None:
     for key, name in request.files:
         if key not in allowed:
-            raise RequestError(f"the file field {key[:40]!r} is unknown; there are: {', '.join(allowed) or 'none'}.")
+            continue
         # Clients send the whole path of their file; its last part is all that is used of it.
         last = re.split(r"[/\\]", name)[-1]
         if not _NAME.fullmatch(last) or last.startswith(".") or ".." in last:
@@ -119,20 +124,21 @@ def _files(request: Incoming, allowed: Mapping[str, Collection[str]]) -> None:
 def _infer(request: Incoming, desk: Desk) -> None:
     model = _model(request, desk)
     _files(request, {"file": IMAGE_SUFFIXES, "label": _LABEL_FILES})
-    if (session := request.query.get("session_id")) and not _SESSION.fullmatch(session):
+    session = request.query.get("session_id")
+    if session and not _SESSION.fullmatch(session):
         raise Refusal(404, "there is no such session; upload the image again.")
-    uploaded = any(key == "file" for key, _ in request.files)
-    if request.query.get("image") or not (session or uploaded):
+    # 3D Slicer names the volume as it is called in the scene beside the session in which it was uploaded.
+    if not (session or request.has_file("file")):
         _image(request.query.get("image"), desk)
     output = request.query.get("output")
     if output not in (None, "", "image", "json", "all", "dicom_seg"):
         raise RequestError("output must be image, json, all or dicom_seg.")
-    read_infer(_json_form(request), desk.models[model])
+    read_infer(json_form(request), desk.models[model])
 
 
 def _session_upload(request: Incoming, desk: Desk) -> None:
     _files(request, {"files": ()})
-    if not request.files:
+    if not request.has_file("files"):
         raise RequestError("give the image's file, or the files of a DICOM series, as `files`.")
     if request.query.get("uncompress", "false").lower() not in ("false", "0", ""):
         raise RequestError("archives are not unpacked; send the files themselves.")
@@ -148,9 +154,9 @@ def _save_label(request: Incoming, desk: Desk) -> None:
     _image(request.query.get("image"), desk)
     read_tag(request.query.get("tag") or "final")
     _files(request, {"label": _LABEL_FILES})
-    if not request.files:
+    if not request.has_file("label"):
         raise RequestError("give the label's file as `label`.")
-    check_save(_json_form(request))
+    check_save(json_form(request))
 
 
 def _add_image(request: Incoming, desk: Desk) -> None:
@@ -160,9 +166,17 @@ def _add_image(request: Incoming, desk: Desk) -> None:
     if name is not None and (not _NAME.fullmatch(name) or name.startswith(".") or ".." in name):
         raise RequestError("an image's id must be a plain name without folders.")
     _files(request, {"file": IMAGE_SUFFIXES})
-    if not request.files:
+    if not request.has_file("file"):
         raise RequestError("give the image's file as `file`.")
-    check_save(_json_form(request))
+    check_save(json_form(request))
+
+
+def _remove_image(request: Incoming, desk: Desk) -> None:
+    _known_image(request, desk)
+    if not desk.may_change_images:
+        raise Refusal(
+            403, "images are not removed through this server; remove the file itself, or start with --change-images."
+        )
 
 
 def _known_image(request: Incoming, desk: Desk) -> None:
@@ -181,51 +195,46 @@ def _known_label(request: Incoming, desk: Desk) -> None:
 
 def _info(request: Incoming, desk: Desk) -> None:
     _known_label(request, desk) if "tag" in request.query else _known_image(request, desk)
-    check_save(_json_form(request, "info"))
+    check_save(json_form(request, "params" if "params" in request.form else "info"))
 
 
-def _train(request: Incoming, desk: Desk) -> None:
+def _train(request: Incoming, desk: Desk) -> dict[str, Any]:
     _trainer(request, desk)
-    check_training(request.content or {})
+    return check_training(request.content or {})
 
 
-def _train_all(request: Incoming, desk: Desk) -> None:
-    for name, params in _by_task(request, desk.trainers).items():
-        check_training(params if name else {})
+def _train_all(request: Incoming, desk: Desk) -> dict[str, Any]:
+    return {name: check_training(params) for name, params in _by_task(request, desk.trainers).items()}
 
 
-def _score(request: Incoming, desk: Desk) -> None:
+def _score(request: Incoming, desk: Desk) -> dict[str, Any]:
     _method(request, desk)
-    check_strategy(request.content or {})
+    return check_strategy(request.content or {})
 
 
-def _score_all(request: Incoming, desk: Desk) -> None:
-    for params in _by_task(request, desk.scoring).values():
-        check_strategy(params)
+def _score_all(request: Incoming, desk: Desk) -> dict[str, Any]:
+    return {name: check_strategy(params) for name, params in _by_task(request, desk.scoring).items()}
 
 
 def _by_task(request: Incoming, names: Collection[str]) -> dict[str, Any]:
-    """Parameters of several tasks by their names; beside them a viewer's own word about itself."""
+    """Parameters of several tasks by their names; what a viewer says beside them is left out."""
     content = request.content or {}
     if not isinstance(content, dict):
         raise RequestError("the parameters must be a JSON object.")
-    unknown = [key for key in content if key not in names and key != "client_id"]
-    if unknown:
-        raise RequestError(f"the parameter {str(unknown[0])[:40]!r} is unknown; there are: {', '.join(sorted(names))}.")
-    check_strategy({key: value for key, value in content.items() if key == "client_id"})
+    check_strategy({key: value for key, value in content.items() if key not in names})
     return {key: value for key, value in content.items() if key in names}
 
 
-def _next(request: Incoming, desk: Desk) -> None:
+def _next(request: Incoming, desk: Desk) -> dict[str, Any]:
     _strategy(request, desk)
-    check_strategy(request.content or {})
+    return check_strategy(request.content or {})
 
 
-def _batch(request: Incoming, desk: Desk) -> None:
+def _batch(request: Incoming, desk: Desk) -> dict[str, Any]:
     _model(request, desk)
     if request.query.get("images") not in (None, "all", "labeled", "unlabeled"):
         raise RequestError("images must be all, labeled or unlabeled.")
-    check_batch(request.content or {})
+    return check_batch(request.content or {})
 
 
 def _logs(request: Incoming, desk: Desk) -> None:
@@ -251,31 +260,46 @@ def _anything(request: Incoming, desk: Desk) -> None:
 
 
 def _plain_path(request: Incoming, desk: Desk) -> None:
-    parts = request.path["name"].replace("\\", "/").split("/")
-    if ".." in parts or "\x00" in request.path["name"]:
+    name = decoded_wholly(request.path["name"])
+    if ".." in name.replace("\\", "/").split("/") or "\x00" in name:
         raise Refusal(404, "there is no such page.")
 
 
+def _dicomweb(request: Incoming, desk: Desk) -> None:
+    """Studies and what is below them: nothing else of what the archive's server may offer."""
+    if not _DICOMWEB.fullmatch(request.path["name"]):
+        raise Refusal(404, "only DICOMweb addresses of studies, series and instances are passed on to the archive.")
+
+
+#: Paths of DICOMweb, as viewers ask for them; no part may begin with a dot or be encoded.
+_DICOMWEB = re.compile(r"((wado|qido)/)?(studies|series|instances)(/[A-Za-z0-9][A-Za-z0-9.,_-]*)*/?")
 _SYNC, _STATUS = "run_sync", "all check_if_running"
 _ROUTES = (
-    Route("GET", r"/(info/?|favicon\.ico|docs|openapi\.json)?", _anything),
+    Route("GET HEAD", r"/", _anything, own="start"),
+    Route("GET", r"/(info/?|favicon\.ico|openapi\.json)", _anything),
+    Route("GET", r"/queue/?", _anything, own="queue"),
+    Route("GET", r"/auth/?", _anything, own="auth"),
+    Route("POST", r"/auth/token", _anything, own="token"),
+    Route("GET", r"/auth/token/valid", _anything, own="valid"),
     Route("GET HEAD", r"/(ohif|static)/(?P<name>.*)", _plain_path, "*"),
     Route("GET HEAD", r"/ohif", _anything, "*"),
-    Route("GET", r"/proxy/dicom/(?P<name>.+)", _plain_path, "*"),
-    Route("POST", r"/infer/(?P<name>[^/]+)", _infer, "image session_id output", upload=True),
-    Route("PUT", r"/session/", _session_upload, "uncompress expiry client_id", upload=True),
+    Route("GET", r"/proxy/dicom/(?P<name>.+)", _dicomweb, "*"),
+    Route("POST", r"/infer/(?P<name>[^/]+)", _infer, "image session_id output", upload=True, own="infer"),
+    Route("PUT", r"/session/", _session_upload, "uncompress expiry", upload=True),
     Route("GET DELETE", r"/session/(?P<name>[^/]+)", _session, "update_ts image"),
     Route("GET", r"/datastore/?", _anything, "output"),
     Route("PUT", r"/datastore/(image)?", _add_image, "image", upload=True),
-    Route("GET HEAD", r"/datastore/image", _known_image, "image check_sum"),
-    Route("DELETE", r"/datastore/(image)?", _known_image, "id"),
+    Route("GET", r"/datastore/image", _known_image, "image", own="image"),
+    Route("HEAD", r"/datastore/image", _known_image, "image check_sum"),
+    Route("DELETE", r"/datastore/(image)?", _remove_image, "id"),
     Route("GET", r"/datastore/image/info", _known_image, "image"),
     Route("PUT", r"/datastore/image/info", _info, "image"),
     Route("PUT", r"/datastore/label", _save_label, "image tag", upload=True),
-    Route("GET HEAD", r"/datastore/label", _known_label, "label image tag"),
+    Route("GET", r"/datastore/label", _known_label, "label tag", own="label"),
+    Route("HEAD", r"/datastore/label", _known_label, "label image tag"),
     Route("DELETE", r"/datastore/label", _known_label, "id tag"),
     Route("GET", r"/datastore/label/info", _known_label, "label tag"),
-    Route("PUT", r"/datastore/label/info", _info, "label tag"),
+    Route("PUT", r"/datastore/(label/info|updatelabelinfo)", _info, "label tag"),
     Route("POST", r"/activelearning/(?P<name>[^/]+)", _next),
     Route("GET DELETE", r"/(train|scoring)/", _anything, _STATUS),
     Route("POST", r"/train/", _train_all, _SYNC),
@@ -284,10 +308,25 @@ _ROUTES = (
     Route("POST", r"/scoring/(?P<name>[^/]+)", _score, _SYNC),
     Route("GET DELETE", r"/batch/infer", _anything, _STATUS),
     Route("POST", r"/batch/infer/(?P<name>[^/]+)", _batch, f"images {_SYNC}"),
-    Route("GET", r"/logs/", _logs, "lines html text refresh"),
+    Route("GET", r"/logs/", _logs, "lines html text refresh", own="logs"),
     Route("GET", r"/model/(info/)?(?P<name>[^/]+)", _weights),
     Route("PUT DELETE", r"/model/(?P<name>.+)", _weights_refused, "*", upload=True),
 )
+
+
+def decoded_wholly(text: str) -> str:
+    """A path without any percent encoding, however often it was encoded: what others may make of it further on.
+
+    Example:
+        >>> decoded_wholly("%25252e%252e/x")
+        '../x'
+    """
+    for _ in range(8):
+        plain = unquote(text)
+        if plain == text:
+            return text
+        text = plain
+    raise Refusal(404, "there is no such page.")
 
 
 def route_of(scope: Scope) -> tuple[Route, dict[str, str]]:
@@ -322,11 +361,11 @@ def route_of(scope: Scope) -> tuple[Route, dict[str, str]]:
 
 
 def query_of(scope: Scope, route: Route) -> dict[str, str]:
-    """The parameters of an address, each known and given once.
+    """The parameters of an address that are known to its route, each given once; others are left out.
 
     Raises:
         Refusal: when the address is too long.
-        RequestError: when a parameter is unknown or cannot be read.
+        RequestError: when a parameter cannot be read.
     """
     text = bytes(scope.get("query_string", b""))
     if len(text) > 8192:
@@ -337,10 +376,7 @@ def query_of(scope: Scope, route: Route) -> dict[str, str]:
         raise RequestError("the address cannot be read; encode its parameters as UTF-8.") from error
     if route.query == "*":
         return {}
-    known = {*route.query.split(), "client_id"}
-    unknown = [key for key in fields if key not in known]
-    if unknown:
-        raise RequestError(f"the parameter {unknown[0][:40]!r} is unknown; there are: {', '.join(sorted(known))}.")
     if any(len(values) > 1 for values in fields.values()):
         raise RequestError("each parameter may be given once.")
-    return {key: values[0] for key, values in fields.items()}
+    known = route.query.split()
+    return {key: values[0] for key, values in fields.items() if key in known}

@@ -1,4 +1,4 @@
-"""A request as it comes in: bounded, from a page of this server, and taken apart into what its check reads.
+"""A request as it comes in: bounded, and taken apart into what its check reads.
 
 Speaks ASGI alone; starlette parses forms.
 """
@@ -10,11 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 from typing import Any
-from urllib.parse import urlsplit
 
 from monai_dis.label.request import RequestError
 
-__all__ = ["Incoming", "Receive", "Refusal", "Scope", "check_origin", "read_body", "replay", "taken_apart"]
+__all__ = ["Incoming", "Receive", "Refusal", "Scope", "header", "read_body", "replay", "taken_apart"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -46,6 +45,7 @@ class Incoming:
         form: text fields of a multipart form.
         files: names of its files, by field.
         content: of a JSON body; None when there is none.
+        uploads: the files themselves, by field, the first of each; open until the request is answered.
     """
 
     path: Mapping[str, str]
@@ -53,11 +53,21 @@ class Incoming:
     form: Mapping[str, str] = field(default_factory=dict)
     files: tuple[tuple[str, str], ...] = ()
     content: Any = None
+    uploads: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def has_file(self, name: str) -> bool:
+        """Whether a file was sent in a field of the form."""
+        return any(key == name for key, _ in self.files)
+
+    def close(self) -> None:
+        """Let go of the uploaded files."""
+        for upload in self.uploads.values():
+            upload.file.close()
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> Any:
     """The body, in memory or on disk, never more than the limit."""
-    announced = _header(scope, b"content-length")
+    announced = header(scope, b"content-length")
     if announced.isdigit() and int(announced) > limit:
         raise Refusal(413, f"the request is larger than {limit} bytes; send less.")
     spool: Any = SpooledTemporaryFile(max_size=16 * _MEBIBYTE)  # noqa: SIM115
@@ -97,7 +107,7 @@ async def taken_apart(
     scope: Scope, groups: Mapping[str, str], query: Mapping[str, str], spool: Any, *, plain: bool
 ) -> Incoming:
     """Read the body as its content type says; of a ``plain`` page it does not matter."""
-    kind = _header(scope, b"content-type").partition(";")[0].strip().lower()
+    kind = header(scope, b"content-type").partition(";")[0].strip().lower()
     empty = spool.tell() == 0
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded") and not empty:
         from starlette.exceptions import HTTPException
@@ -108,11 +118,13 @@ async def taken_apart(
         except (HTTPException, ValueError) as error:
             raise RequestError("the form cannot be read; send multipart/form-data.") from error
         fields = {key: value for key, value in form.multi_items() if isinstance(value, str)}
-        files = tuple((key, v.filename or "") for key, v in form.multi_items() if not isinstance(v, str))
-        await form.close()
-        if not set(fields) <= {"params", "info", "client_id"}:
-            raise RequestError("the form has a field that is not known; there are params, info and files.")
-        return Incoming(groups, query, fields, files)
+        sent = [(key, value) for key, value in form.multi_items() if not isinstance(value, str)]
+        uploads: dict[str, Any] = {}
+        for key, upload in sent:
+            if uploads.setdefault(key, upload) is not upload:
+                upload.file.close()
+        files = tuple((key, upload.filename or "") for key, upload in sent)
+        return Incoming(groups, query, fields, files, uploads=uploads)
     if empty or plain:
         return Incoming(groups, query)
     spool.seek(0)
@@ -129,12 +141,6 @@ async def _nothing() -> MutableMapping[str, Any]:
     return {"type": "http.disconnect"}
 
 
-def check_origin(scope: Scope) -> None:
-    """A page of another site must not drive a server that only this machine reaches."""
-    origin, host = _header(scope, b"origin"), _header(scope, b"host")
-    if origin and urlsplit(origin).netloc != host:
-        raise Refusal(403, "requests from pages of other sites are refused; open the viewer from this server.")
-
-
-def _header(scope: Scope, name: bytes) -> str:
+def header(scope: Scope, name: bytes) -> str:
+    """A field of the request's head, as text; empty where it is absent."""
     return next((bytes(value).decode("latin-1") for key, value in scope.get("headers", ()) if key == name), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +18,9 @@ from torch import Tensor
 
 from monai_dis.bundle.metadata import BundleMetadata
 from monai_dis.bundle.weights import load_weights, weights_digest
-from monai_dis.errors import ImageError
+from monai_dis.checks.header import check_header
+from monai_dis.checks.limits import Limits
+from monai_dis.errors import DisError, ImageError
 from monai_dis.inferers.clicks import Click, mosaic_of_labels, with_click
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.label.answer import describe
@@ -30,6 +33,8 @@ from monai_dis.pipeline.network_input import NetworkInput
 from monai_dis.pipeline.predict import Prediction, Predictor, Prepared, Stopwatch
 
 __all__ = ["Answer", "LabelModel"]
+
+_WARM_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class LabelModel:
         weights: file of published weights, which take the place of the bundle's own where and when it exists.
         lock: held while a network runs, so that one runs at a time; shared by all models of a server.
         label_geometry: what is done about a label that lies elsewhere than its image, ``"reject"`` or ``"warn"``.
+        limits: sizes beyond which an image is refused.
 
     Raises:
         BundleError: when the bundle or its weights cannot be used.
@@ -71,7 +77,9 @@ class LabelModel:
         weights: Path | None = None,
         lock: AbstractContextManager[Any] | None = None,
         label_geometry: str = "reject",
+        limits: Limits | None = None,
     ) -> None:
+        self.limits = limits or Limits()
         self.model = Model.open(bundle, {"device": "cpu"}, clicks=True, label_geometry=label_geometry)
         assert self.model.folder is not None
         self.name = self.model.folder.name
@@ -149,7 +157,8 @@ class LabelModel:
             prediction = self._finish(predictor, prepared, standing, watch, uncertainty=look)
             if given is not None:
                 prediction = _kept_elsewhere(prediction, standing, prepared, given)
-        about = describe(prediction, self.classes, str(path))
+        # After each click it would take longer than the click.
+        about = describe(prediction, self.classes, str(path), objects=not request.points)
         if not look:
             layers = prediction.labels.numpy() if prediction.labels.shape[0] > 1 else None
             return Answer(prediction.label_map().numpy(), layers, prepared.original, self.classes, about)
@@ -157,6 +166,18 @@ class LabelModel:
         classes = look_classes(self.classes)
         about["label_names"] = {name: number for number, name in classes.items()}
         return Answer(look_map(prediction, self.classes), None, prepared.original, classes, about)
+
+    def warm_up(self) -> None:
+        """Answer an image of noise, so that whoever comes first does not wait for what is loaded and prepared once."""
+        expected = NetworkInput.of(self.model.network)
+        size = (_WARM_SIZE,) * self.spatial_dims
+        noise = torch.rand((expected.channels or 1, *size), generator=torch.Generator().manual_seed(0)) * 255
+        image = MetaTensor(noise, affine=torch.eye(4))
+        image.meta.update(spatial_shape=np.array(size), original_affine=np.eye(4))
+        middle = Point(tuple(n / 2 for n in size), min(self.classes, default=1))
+        with contextlib.suppress(DisError):  # what a bundle says of noise is nobody's concern
+            self.infer(Path("noise"), InferRequest(points=(middle,)), image=image, look=True)
+        self._cases.clear()
 
     def _case(
         self, path: Path, image: MetaTensor | None, device: torch.device, watch: Stopwatch
@@ -172,6 +193,9 @@ class LabelModel:
         key = (file_stamp(path) if path.exists() else str(path), str(device))
         case = self._cases.get(key)
         if case is None:
+            if image is None and path.is_file():  # as every other run looks at a file before it is read
+                metadata = self.model.metadata
+                check_header(path, self.limits, {}, None if metadata is None else metadata.input_channels)
             case = self._cases.put(key, Case(predictor.prepare(path, image, watch)))
         return case, predictor
 

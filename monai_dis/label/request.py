@@ -1,14 +1,16 @@
-"""What a viewer asks for, as checked values: whatever is not in the schema is refused with a sentence.
+"""What a viewer asks for, as checked values: what is in the schema is checked, what is not is left out.
 
-Viewers send the options of their panel, the names of the model's labels with points, and a few words of their own.
+Viewers send the options of their panel, a list of points for every name in the server's list of labels, and fields of their own that
+change from release to release. A field that is not known here reaches no task and no file; it is logged once.
 Points are voxels of the image's file (column, row, slice), counted from 0.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ __all__ = [
     "MOST_POINTS",
     "Point",
     "RequestError",
+    "RUN_FIELDS",
     "check_batch",
     "check_save",
     "check_strategy",
@@ -38,8 +41,12 @@ MOST_POINTS = 200
 _FARTHEST = 1e6
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LONGEST = 256
+_LONGEST_COMMENT = 4000
+_MOST_NOTED = 100
 
 Check = Callable[[Any], Any]
+logger = logging.getLogger(__name__)
+_noted: set[str] = set()
 
 
 class RequestError(DisError, ValueError):
@@ -71,6 +78,7 @@ class InferRequest:
         compress: whether an ``.nrrd`` is compressed.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``; a GPU that is not there counts as ``"auto"``.
         points: clicks, in the order of the request.
+        restore_numbers: as OHIF sends it, False; None from viewers that read an answer's names from the answer.
     """
 
     mode: str = "dis"
@@ -80,6 +88,7 @@ class InferRequest:
     compress: bool = False
     device: str = "auto"
     points: tuple[Point, ...] = ()
+    restore_numbers: bool | None = None
 
 
 def read_infer(params: Mapping[str, Any], classes: Mapping[int, str]) -> InferRequest:
@@ -90,16 +99,18 @@ def read_infer(params: Mapping[str, Any], classes: Mapping[int, str]) -> InferRe
         classes: names of the model's classes by index, from 1.
 
     Raises:
-        RequestError: when a parameter is unknown or out of range.
+        RequestError: when a parameter is out of range, or there are points of something that is no class of the model.
     """
     numbers = {name: number for number, name in classes.items()}
-    given = _checked(params, {**_INFER, **dict.fromkeys([*numbers, "background", "foreground"], _points)})
+    named = dict.fromkeys([*numbers, "background", "foreground"], _points)
+    _refuse_other_points(params, {*named, *_INFER}, numbers)
+    given = _checked(params, {**_INFER, **named})
     active = given.get("label")
     if active is not None and active not in numbers and active != "background":
         active = None  # the name of a segment that the viewer made; the first class is meant
     # Viewers keep points of one class under `foreground`, or of every class under its name.
-    named = {**numbers, "background": 0, "foreground": numbers.get(str(active), min(classes, default=1))}
-    points = [Point(voxel, named[name]) for name in named for voxel in given.get(name) or ()]
+    meant = {**numbers, "background": 0, "foreground": numbers.get(str(active), min(classes, default=1))}
+    points = [Point(voxel, meant[name]) for name in meant for voxel in given.get(name) or ()]
     if len(points) > MOST_POINTS:
         raise RequestError(f"there are {len(points)} points; place {MOST_POINTS} at most.")
     if len({len(point.voxel) for point in points}) > 1:
@@ -112,6 +123,7 @@ def read_infer(params: Mapping[str, Any], classes: Mapping[int, str]) -> InferRe
         compress=bool(given.get("result_compress")),
         device=given.get("device") or "auto",
         points=tuple(points),
+        restore_numbers=given.get("restore_label_idx"),
     )
 
 
@@ -119,7 +131,7 @@ def check_training(params: Mapping[str, Any]) -> dict[str, Any]:
     """Check the parameters of a training.
 
     Raises:
-        RequestError: when a parameter is unknown or out of range.
+        RequestError: when a parameter is out of range.
     """
     return _checked(params, _TRAINING)
 
@@ -152,9 +164,10 @@ def _checked(params: Mapping[str, Any], schema: Mapping[str, Check]) -> dict[str
     if not isinstance(params, Mapping):
         raise RequestError("the parameters must be a JSON object.")
     found = {}
+    _note(key for key in params if key not in schema)
     for key, value in params.items():
         if key not in schema:
-            raise RequestError(f"the parameter {_shown(key)} is unknown; there are: {', '.join(sorted(schema))}.")
+            continue
         try:
             # Panels send a choice as the list of choices when nobody chose; the first is the default.
             first = isinstance(value, list) and schema[key] not in (_points, _records)
@@ -162,6 +175,30 @@ def _checked(params: Mapping[str, Any], schema: Mapping[str, Check]) -> dict[str
         except RequestError as error:
             raise RequestError(f"the parameter {_shown(key)} cannot be used: {error}") from error
     return found
+
+
+def _refuse_other_points(params: Mapping[str, Any], known: Collection[str], classes: Collection[str]) -> None:
+    """Points of another bundle's class, or of a segment that the viewer made, would be lost; an empty list of them says nothing."""
+    for key, value in params.items():
+        if key not in known and isinstance(value, list) and value and all(map(_is_point, value)):
+            raise RequestError(
+                f"there are points of {_shown(key)}, which is no class of this model; its classes are "
+                f"{', '.join(classes)}: choose one of them, or another model."
+            )
+
+
+def _is_point(value: Any) -> bool:
+    numbers = isinstance(value, list) and len(value) in (2, 3)
+    return numbers and all(isinstance(each, (int, float)) for each in value)
+
+
+def _note(names: Iterable[Any]) -> None:
+    """Log that a client sends what is not known here, each name once; a name that is no plain word may be a person's."""
+    for name in names:
+        word = str(name) if _WORD.fullmatch(str(name)) else "a name that is no plain word"
+        if word not in _noted and len(_noted) < _MOST_NOTED:
+            _noted.add(word)
+            logger.info("a client sends %s, which is not known here and is left out", word)
 
 
 def _shown(key: Any) -> str:
@@ -260,6 +297,21 @@ def _records(value: Any) -> list[dict[str, Any]]:
     return value
 
 
+def _comment(value: Any) -> str | None:
+    """Free text of several lines."""
+    if value is None:
+        return None
+    plain = isinstance(value, str) and len(value) <= _LONGEST_COMMENT
+    if not plain or not all(letter.isprintable() or letter in "\r\n\t" for letter in value):
+        raise RequestError(f"it must be text of {_LONGEST_COMMENT} characters at most.")
+    return str(value)
+
+
+def _moment(value: Any) -> float | str | None:
+    """Seconds since 1970, or a date in words."""
+    return _between(0, 1e12)(value) if isinstance(value, (int, float)) else _text(value)
+
+
 _VIEWER: dict[str, Check] = {"client_id": _text}
 _OUTPUT: dict[str, Check] = {
     "result_extension": _one_of(*EXTENSIONS),
@@ -303,4 +355,19 @@ _TRAINING: dict[str, Check] = {
 _STRATEGY: dict[str, Check] = {
     **_VIEWER, "run_sync": _flag, "model": _word, "device": _RUN["device"], "gpus": _word, "multi_gpu": _flag,
 }  # fmt: skip
-_SAVE: dict[str, Check] = {**_VIEWER, "label_info": _records, "name": _text, "description": _text}
+#: What MONAILabelReviewer says of a label.
+_REVIEW: dict[str, Check] = {
+    "status": _text, "approvedBy": _text, "level": _text, "comment": _comment, "editTime": _moment,
+}  # fmt: skip
+_SAVE: dict[str, Check] = {
+    **_VIEWER,
+    "label_info": _records,
+    "name": _text,
+    "description": _text,
+    "model": _text,
+    "empty": _flag,
+    "segmentationMeta": lambda value: None if value is None else _checked(value, _REVIEW),
+}
+
+#: What says how a network is run and how its answer is written, without points.
+RUN_FIELDS = (*_OUTPUT, *_RUN)

@@ -8,14 +8,17 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from monai_dis.checks.limits import Limits
 from monai_dis.data.image_files import IMAGE_SUFFIXES
 from monai_dis.errors import DisError
+from monai_dis.label.access import read_token
 from monai_dis.label.desk import choose_models
 
 __all__ = ["Serving", "app_folder", "check_serving", "prepare_environment", "run_server"]
@@ -35,6 +38,13 @@ class Serving:
         port: likewise.
         work: folder for logs, trained weights, sessions and what is fetched; made when missing.
         label_geometry: what is done about a label that lies elsewhere than its image, ``"reject"`` or ``"warn"``.
+        limits: changed limits on sizes, by name.
+        names: under which the server is asked for, besides its address and this machine's own.
+        token_file: with the secret that every request carries; None where anybody who reaches the server may ask.
+        certificate: for TLS, with its chain; None to serve without.
+        key: of the certificate, where it is in a file of its own.
+        change_images: whether images that are there may be replaced and removed through the server.
+        warm_up: whether each network answers an image of noise first.
     """
 
     studies: str
@@ -43,6 +53,18 @@ class Serving:
     port: int = 8000
     work: Path | None = None
     label_geometry: str = "reject"
+    limits: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    token_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    change_images: bool = False
+    warm_up: bool = True
+
+    @property
+    def address(self) -> str:
+        """Where it is reached."""
+        return f"{'http' if self.certificate is None else 'https'}://{self.host}:{self.port}"
 
     @property
     def from_archive(self) -> bool:
@@ -75,6 +97,11 @@ def check_serving(serving: Serving) -> list[str]:
         raise DisError(
             f"there is no folder {serving.studies}; give a folder of images or the URL of DICOMweb services."
         )
+    Limits.of_words(serving.limits)
+    if serving.token_file is not None:
+        read_token(serving.token_file)
+    if serving.certificate is not None:
+        _check_certificate(serving.certificate, serving.key)
     models = choose_models(",".join(serving.bundles))
     for name, folder in models.items():
         if not any((folder / "models").glob("*.pt")):
@@ -88,6 +115,15 @@ def check_serving(serving: Serving) -> list[str]:
                 f"port {serving.port} of {serving.host} cannot be used ({error.strerror}); choose another with --port."
             ) from error
     return list(models)
+
+
+def _check_certificate(certificate: Path, key: Path | None) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        raise DisError(
+            f"the certificate {certificate} cannot be used ({error}); give PEM files, the key with --key where it is not in the same file."
+        ) from error
 
 
 def prepare_environment(serving: Serving) -> Path:
@@ -126,6 +162,12 @@ def run_server(serving: Serving, names: Sequence[str]) -> None:
     """Serve until the process is told to stop."""
     studies = serving.studies if serving.from_archive else str(Path(serving.studies).expanduser().absolute())
     models = ",".join(str(folder) for folder in choose_models(",".join(serving.bundles)).values())
+    serving = replace(
+        serving,
+        token_file=_absolute(serving.token_file),
+        certificate=_absolute(serving.certificate),
+        key=_absolute(serving.key),
+    )
     app = prepare_environment(serving)
     os.chdir(serving.folder)  # a stray `.env` where the command was given would be obeyed
     from monai_dis.label.discreet_logs import keep_logs_discreet
@@ -135,12 +177,30 @@ def run_server(serving: Serving, names: Sequence[str]) -> None:
     ensure_torchvision()
     from monailabel.main import Main
 
-    sys.argv = [
-        "monailabel", "start_server", "--app", str(app), "--studies", studies, "--host", serving.host,
-        "--port", str(serving.port), "--conf", "models", models,
-        "--conf", "label_geometry", serving.label_geometry, "-v", "WARNING", "--log_level", "warning",
-    ]  # fmt: skip
+    from monai_dis.label.fetching import fetch_compressed_too
+
+    fetch_compressed_too()
+
+    settings = {
+        "models": models,
+        "label_geometry": serving.label_geometry,
+        "limits": json.dumps(dict(serving.limits)),
+        "names": ",".join((*serving.names, serving.host)),
+        "change_images": str(serving.change_images).lower(),
+        "warm_up": str(serving.warm_up).lower(),
+    }
+    if serving.token_file is not None:
+        settings["token_file"] = str(serving.token_file)
+    sys.argv = ["monailabel", "start_server", "--app", str(app), "--studies", studies]
+    sys.argv += ["--host", serving.host, "--port", str(serving.port), "-v", "WARNING", "--log_level", "warning"]
+    sys.argv += [word for key, value in settings.items() for word in ("--conf", key, value)]
+    for option, file in (("--ssl_certfile", serving.certificate), ("--ssl_keyfile", serving.key)):
+        sys.argv += [] if file is None else [option, str(file)]
     Main().run()
+
+
+def _absolute(file: Path | None) -> Path | None:
+    return None if file is None else file.expanduser().absolute()
 
 
 def app_folder() -> Path:

@@ -22,7 +22,7 @@ from monai.transforms.spatial.array import SpatialResample
 from torch import Tensor, nn
 
 from monai_dis.data import check_labels
-from monai_dis.errors import DataError
+from monai_dis.errors import DataError, DisError
 from monai_dis.inferers.call import NetworkCall
 from monai_dis.inferers.coarse import coarse_pass
 from monai_dis.inferers.grid import resample, spatial
@@ -34,7 +34,17 @@ from monai_dis.pipeline.model import Model
 from monai_dis.pipeline.modes import make_runner
 from monai_dis.pipeline.predict import Predictor, Stopwatch
 
-__all__ = ["Epoch", "HeldCases", "LabelledCase", "Outcome", "Schedule", "split_cases", "train", "validation_dice"]
+__all__ = [
+    "Epoch",
+    "HeldCases",
+    "LabelledCase",
+    "Outcome",
+    "Schedule",
+    "split_cases",
+    "train",
+    "usable",
+    "validation_dice",
+]
 
 #: Prepared cases held in memory.
 _HELD = 24
@@ -139,6 +149,24 @@ def split_cases(cases: Sequence[LabelledCase], share: float) -> tuple[list[Label
     count = sum(_hashed(case.name) < share for case in ranked)
     count = min(max(count, 1), len(ranked) - 1)
     return ranked[count:], ranked[:count]
+
+
+def usable(model: Model, cases: Sequence[LabelledCase]) -> tuple[list[LabelledCase], dict[str, DisError]]:
+    """The cases that can be learned from, and what is wrong with each of the others, by its name.
+
+    Args:
+        model: whose classes the labels have.
+        cases: with final labels.
+    """
+    good, wrong = [], {}
+    for case in cases:
+        try:
+            check_labels([{"image": str(case.image), "label": str(case.label)}], model.label_reader)
+        except DisError as error:
+            wrong[case.name] = error
+        else:
+            good.append(case)
+    return good, wrong
 
 
 def train(

@@ -137,7 +137,6 @@ class Model:
             parts.inferer,
             parts.preprocessing,
             parts.postprocessing,
-            classes=_class_names(theirs.metadata, {}),
             overwrite=bool(options.get("overwrite", False)),
             metadata=theirs.metadata,
             **{key: value for key, value in options.items() if key in _MODEL_OPTIONS},
@@ -189,6 +188,8 @@ class Model:
         if runtime != "torch":
             settings["runtime"] = runtime
         names = {int(index): name for index, name in (classes or {}).items()}
+        if metadata is not None:
+            names = _class_names(metadata, names)
         return cls(computed, predictor, mode, names, settings, metadata, overwrite)
 
 

@@ -171,10 +171,11 @@ class Predictor:
             uncertainty: whether to say where the answer stays uncertain.
 
         Raises:
-            ImageError: when the answer does not come back to the size of the image.
+            ImageError: when the image is too small for the network, or the answer does not come back to its size.
         """
         start = time.perf_counter()
-        answer, statistics = self.runner(prepared.batch, logits=uncertainty)
+        with _large_enough(prepared):
+            answer, statistics = self.runner(prepared.batch, logits=uncertainty)
         elapsed = time.perf_counter() - start
         stages = {str(key): float(value) for key, value in statistics.get("seconds", {}).items() if key != "total"}
         watch.seconds.update(stages)
@@ -308,6 +309,24 @@ def enough_memory(path: Path) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ImageError(
             f"{path} needs more memory than there is; use a smaller sw_batch_size, a budget, or another device."
+        ) from error
+
+
+@contextmanager
+def _large_enough(prepared: Prepared) -> Iterator[None]:
+    """Say in a sentence that a network leaves a single voxel of an image, whose mean and variance say nothing.
+
+    Raises:
+        ImageError: in place of what PyTorch raises.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "Expected more than 1 spatial element" not in str(error):
+            raise
+        size = " x ".join(map(str, prepared.batch.shape[2:]))
+        raise ImageError(
+            f"{prepared.path} is too small for the network of this bundle, which is given {size} voxels of it; choose a larger image."
         ) from error
 
 

@@ -47,12 +47,12 @@ class GridImage(WindowSource):
 
     def read(self, region: Sequence[slice]) -> Tensor:
         """(1, Ci, *region), inside the grid."""
-        size = self.pyramid.sizes[self.level]
-        need = source_region(size, self.grid, region)
+        size, field = self.pyramid.sizes[self.level], self.pyramid.field_of(self.level)
+        need = source_region(size, self.grid, region, field)
         corner = [part.start for part in need]
         raw = self.pyramid.read(self.level, corner, [part.stop - part.start for part in need])
         values = self.prepare(as_tensor(raw))[None]
-        return resample_part(values, corner, size, self.grid, region)
+        return resample_part(values, corner, size, self.grid, region, field)
 
     def padded(self, before: Sequence[int], after: Sequence[int], mode: str, cval: float) -> GridImage:
         """See `monai_dis.inferers.gather.WindowSource`."""

@@ -31,9 +31,10 @@ def is_slide(path: str | Path) -> bool:
         import tifffile
 
         with tifffile.TiffFile(path) as file:
-            page = file.series[0].levels[0].keyframe
+            sizes = [each.levels[0].keyframe for each in file.series]
+            page = max(sizes, key=lambda each: int(each.imagewidth) * int(each.imagelength))
             large = int(page.imagewidth) * int(page.imagelength) > SLIDE_PIXELS
-            return large and (page.is_tiled or len(file.series[0].levels) > 1)
+            return large and (page.is_tiled or any(len(each.levels) > 1 for each in file.series))
     except Exception:  # whoever reads it says what is wrong
         return False
 
@@ -49,10 +50,10 @@ def open_slide(path: str | Path) -> Pyramid:
         raise ImageError(f"there is no file {path}; check the path.")
     name = path.name.lower()
     if path.is_dir():
-        if not name.endswith(".zarr"):
-            raise ImageError(f"{path} is a folder; give a slide.")
-        from monai_dis.slides.ome_zarr import ZarrPyramid
+        from monai_dis.slides.ome_zarr import ZarrPyramid, is_zarr
 
+        if not is_zarr(path):
+            raise ImageError(f"{path} is a folder; give a slide.")
         return ZarrPyramid(path)
     if path.stat().st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes); get a new copy of it.")

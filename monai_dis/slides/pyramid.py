@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,20 @@ class Pyramid(ABC):
     def size(self) -> Size:
         """Columns and rows of the finest level."""
         return self.sizes[0]
+
+    def field_of(self, level: int) -> tuple[Fraction, Fraction]:
+        """The slide's field of view in pixels of a level, columns and rows.
+
+        Levels are made by averaging squares of pixels, and most writers drop what does not fill one: the halves of 767 pixels are 383
+        pixels twice as wide, of a field of 383.5. Where sizes are not those of such a level, it is taken to show all of the slide.
+        """
+        fields = []
+        for whole, pixels in zip(self.size, self.sizes[level], strict=True):
+            factor = round(whole / pixels)
+            fields.append(
+                Fraction(whole, factor) if pixels in (whole // factor, -(-whole // factor)) else Fraction(pixels)
+            )
+        return fields[0], fields[1]
 
     def level_of(self, grid: Sequence[int]) -> int:
         """The coarsest level that is nowhere coarser than a grid of the same field of view."""

@@ -110,13 +110,14 @@ class _Levels:
     def __init__(self, run: SlideRun) -> None:
         self.run_of = run
         self.like = _like(run.pyramid)
-        levels = tuple(_on_file_level(level, self.like, run.pyramid) for level in run.settings.levels)
-        self.settings = replace(run.settings, levels=levels, sw_device=run.device, device="cpu", progress=False)
+        for level in run.settings.levels:
+            _check_spacing(level, run.pyramid)
+        self.settings = replace(run.settings, sw_device=run.device, device="cpu", progress=False)
         _check(self.settings)
         self.plans = plan_sparse_levels(self.settings, self.like)
         for plan in self.plans:
             _check_plan(plan)
-        stages = stages_of(run.network, levels)
+        stages = stages_of(run.network, run.settings.levels)
         with_coord, autocast = self.settings.with_coord, self.settings.autocast
         self.coarse = NetworkCall(stages.coarse, with_coord=with_coord, autocast=autocast)
         self.refiners = [
@@ -382,18 +383,11 @@ def _like(pyramid: Pyramid) -> MetaTensor:
     return MetaTensor(values, affine=affine)
 
 
-def _on_file_level(level: Any, like: Tensor, pyramid: Pyramid) -> Any:
-    """A level on the file's own grid, where the file has one that differs by the rounding of a voxel at most."""
+def _check_spacing(level: Any, pyramid: Pyramid) -> None:
     if level.spacing_mm is not None and pyramid.spacing_um is None:
         raise LevelError(
             f"a level has a spacing in millimetres, and {pyramid.path} does not say the size of its pixels."
         )
-    grid = level.grid_of(like)
-    for size in pyramid.sizes:
-        if all(abs(n - g) <= 1 for n, g in zip(size, grid, strict=True)):
-            scale = tuple(max(1.0, full / n) for full, n in zip(pyramid.size, size, strict=True))
-            return replace(level, scale=scale, spacing_mm=None)
-    return level
 
 
 def _check(settings: Settings) -> None:

@@ -54,7 +54,7 @@ class ScannerPyramid(Pyramid):
     def read(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
         """See `Pyramid.read`."""
         # OpenSlide counts places on the finest level, whatever level it reads.
-        place = [round(c * full / n) for c, full, n in zip(corner, self.size, self.sizes[level], strict=True)]
+        place = [round(c * full / n) for c, full, n in zip(corner, self.size, self.field_of(level), strict=True)]
         try:
             part, _ = self._reader.get_data(
                 self._slide, location=(place[1], place[0]), size=(int(size[1]), int(size[0])), level=level

@@ -42,6 +42,7 @@ from monai_dis.slides.extra import require
 from monai_dis.slides.geojson import write_outlines
 from monai_dis.slides.intensities import Preparation, prepare_by_region
 from monai_dis.slides.labels import LabelTiles
+from monai_dis.slides.ome_zarr import is_zarr
 from monai_dis.slides.opening import is_slide, open_slide, slide_stem
 from monai_dis.slides.overview import read_overview
 from monai_dis.slides.pyramid import OVERVIEW, Pyramid
@@ -181,7 +182,7 @@ class _Slides:
 
     def takes_folder(self, folder: Path) -> bool:
         """OME-Zarr is a folder."""
-        return folder.name.lower().endswith(".zarr")
+        return is_zarr(folder)
 
     def find(self, search: Search) -> Sequence[Study]:
         """Slides by their kind and size; every image where all are to be read piece by piece."""

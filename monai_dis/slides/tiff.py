@@ -17,21 +17,22 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_dis.data.tiff_pixels import TiffPixels
 from monai_dis.errors import ImageError
 from monai_dis.slides.extra import require
 from monai_dis.slides.pyramid import Pyramid
+from monai_dis.slides.tiff_series import slide_series
+from monai_dis.slides.units import um_per_unit
 
 __all__ = ["TiffPyramid"]
 
 _CACHE_BYTES = 64 << 20
 _LARGEST_SEGMENT = 64 << 20  # bytes of one decoded tile or strip
 _COARSEST_UM = 50.0  # a resolution tag beyond this is a printer's, not a microscope's
-_RGB = 2  # value of the tag PhotometricInterpretation
-_UM_PER_UNIT = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
 
 
 class TiffPyramid(Pyramid):
-    """A TIFF file whose first series has the image and its levels.
+    """A TIFF file: the largest of its pictures, with its levels.
 
     Memory: the decoded tiles that were read last, 64 MiB at most.
 
@@ -49,18 +50,17 @@ class TiffPyramid(Pyramid):
         with _explained(path):
             self._file = tifffile.TiffFile(path)
             finalize(self, self._file.close)
-            series = self._file.series[0]
+            series = slide_series(self._file, path)
             self._levels = [_pages(level, path) for level in series.levels]
         first = self._levels[0][0]
         self.sizes = tuple((int(pages[0].imagewidth), int(pages[0].imagelength)) for pages in self._levels)
-        self.dtype = np.dtype(first.dtype)
-        self._colours = _colours(first)
-        # Colours are 0 to 255 whatever their depth, as a picture that is read whole has them; other numbers stay.
-        self._deep = self.dtype == np.uint16 and first.photometric == _RGB and self._colours >= 3
-        if self._deep:
-            self.dtype = np.dtype(np.uint8)
+        self._pixels = [[_pixels(page) for page in pages] for pages in self._levels]
+        for pixels in (each for level in self._pixels for each in level):
+            pixels.check(path)
+        pixels = self._pixels[0][0]
+        self.dtype = pixels.dtype or np.dtype(first.dtype)
         self.orientation = int(first.tags.valueof("Orientation", 1))
-        self.channels = self._colours if len(self._levels[0]) == 1 else len(self._levels[0])
+        self.channels = pixels.channels if len(self._levels[0]) == 1 else len(self._levels[0])
         self.spacing_um = _spacing_um(self._file, first)
         self.bytes_read = self.bytes_touched = 0
         self._touched: set[tuple[int, int, int]] = set()
@@ -69,14 +69,14 @@ class TiffPyramid(Pyramid):
 
     def read(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
         """See `Pyramid.read`."""
-        out = np.zeros((self.channels, int(size[0]), int(size[1])), dtype=np.uint16 if self._deep else self.dtype)
+        parts = []
         for number, page in enumerate(self._levels[level]):
-            planar = _is_planar(page)
-            for channel in range(self._colours if planar else 1):
-                into = out[number : number + 1] if len(self._levels[level]) > 1 else out
-                into = into[channel : channel + 1] if planar else into
+            stored = np.zeros((int(page.samplesperpixel), int(size[0]), int(size[1])), dtype=page.dtype)
+            for channel in range(len(stored) if _is_planar(page) else 1):
+                into = stored[channel : channel + 1] if _is_planar(page) else stored
                 self._fill(into, level, number, page, channel, corner)
-        return (out >> 8).astype(np.uint8) if self._deep else out
+            parts.append(self._pixels[level][number].converted(stored))
+        return np.concatenate(parts).astype(self.dtype, copy=False)
 
     def _fill(
         self, out: NDArray[np.generic], level: int, number: int, page: Any, channel: int, corner: Sequence[int]
@@ -137,8 +137,6 @@ def _pages(level: Any, path: Path) -> list[Any]:
         )
     pages = [page.aspage() if hasattr(page, "aspage") else page for page in level.pages]
     for page in pages:
-        if page.photometric == 3:
-            raise ImageError(f"{path} has a palette; save it in colour.")
         if np.prod(page.chunks, dtype=np.int64) * page.dtype.itemsize > _LARGEST_SEGMENT:
             raise ImageError(f"{path} is not cut into tiles; save it as a tiled TIFF.")
     return pages
@@ -148,9 +146,18 @@ def _is_planar(page: Any) -> bool:
     return bool(page.samplesperpixel > 1 and page.planarconfig == 2)
 
 
-def _colours(page: Any) -> int:
-    """Samples of a pixel without transparency."""
-    return int(page.samplesperpixel) - sum(int(kind) in (1, 2) for kind in page.extrasamples)
+def _pixels(page: Any) -> TiffPixels:
+    """What the numbers of a page mean."""
+    return TiffPixels(
+        photometric=int(page.photometric),
+        bits=int(page.bitspersample),
+        sample_format=int(page.sampleformat),
+        samples=int(page.samplesperpixel),
+        extra=tuple(int(kind) for kind in page.extrasamples),
+        compression=int(page.compression),
+        subsampling=tuple(page.subsampling or (2, 2)),
+        palette=() if page.colormap is None else tuple(int(n) for n in page.colormap.flatten()),
+    )
 
 
 def _spacing_um(file: Any, page: Any) -> tuple[float, float] | None:
@@ -176,8 +183,8 @@ def _of_ome(text: str) -> tuple[float, float] | None:
     try:
         pixels = next(e for e in ET.fromstring(text).iter() if e.tag.endswith("}Pixels"))
         return (
-            float(pixels.attrib["PhysicalSizeX"]) * _UM_PER_UNIT[pixels.attrib.get("PhysicalSizeXUnit", "µm")],
-            float(pixels.attrib["PhysicalSizeY"]) * _UM_PER_UNIT[pixels.attrib.get("PhysicalSizeYUnit", "µm")],
+            float(pixels.attrib["PhysicalSizeX"]) * um_per_unit(pixels.attrib.get("PhysicalSizeXUnit", "µm")),
+            float(pixels.attrib["PhysicalSizeY"]) * um_per_unit(pixels.attrib.get("PhysicalSizeYUnit", "µm")),
         )
     except (ET.ParseError, StopIteration, KeyError, ValueError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -53,14 +54,24 @@ class Running:
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
 
+def _any_certificate() -> ssl.SSLContext:
+    """Of this machine, for this machine: nobody has signed it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 @contextmanager
-def label_server(studies: str | Path, bundles: Sequence[str | Path], folder: Path) -> Iterator[Running]:
+def label_server(
+    studies: str | Path, bundles: Sequence[str | Path], folder: Path, options: Sequence[str | Path] = ()
+) -> Iterator[Running]:
     """Start ``monai-dis label serve`` and wait until it answers; it is stopped at the end.
 
     Args:
         studies: folder or root of DICOMweb services.
         bundles: names or folders.
         folder: for everything that the server writes.
+        options: more words of the command, such as ``--limit frames=10``.
 
     Raises:
         DisError: when it does not start.
@@ -71,15 +82,22 @@ def label_server(studies: str | Path, bundles: Sequence[str | Path], folder: Pat
     work, log = folder / "work", folder / "server.log"
     (folder / "home").mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "monai_dis", "label", "serve", "--studies", str(studies), "--port", str(port)]
-    command += [word for bundle in bundles for word in ("--bundle", str(bundle))] + ["--work", str(work)]
+    command += [word for bundle in bundles for word in ("--bundle", str(bundle))] + [
+        "--work",
+        str(work),
+        *map(str, options),
+    ]
     environment = {**os.environ, "HOME": str(folder / "home")}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     try:
-        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE_S
+        url, deadline = (
+            f"{'https' if '--certificate' in options else 'http'}://127.0.0.1:{port}",
+            time.monotonic() + PATIENCE_S,
+        )
         while True:
             try:
-                urllib.request.urlopen(f"{url}/info/", timeout=60).close()
+                urllib.request.urlopen(f"{url}/auth/", timeout=60, context=_any_certificate()).close()
                 break
             except (OSError, urllib.error.URLError) as error:
                 if process.poll() is not None or time.monotonic() > deadline:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+from base64 import b64decode, b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +15,17 @@ import pydicom
 import pytest
 from command_line import call
 from dicom_case import PHI_CANARIES
+from dicom_cases_values import CODE_STREAMS, CODED_COLUMNS, CODED_ROWS
 from dicom_files import rle_frame, write_part10
 from dicom_objects import Identity, ct_series, set_encapsulated
 from dicom_peers import Answer, Script, needs_orthanc, orthanc, scripted_server, storage_scp
 from dicom_phantom import Grid
 from dicom_study import save_shuffled
-from pydicom.uid import RLELossless
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from monai_dis.checks.limits import Limits
 from monai_dis.dicom.delivery import collect_instances
-from monai_dis.dicom.dicomweb_fetch import Query, fetch_instances
+from monai_dis.dicom.dicomweb_fetch import Query, fetch_instances, fetch_series
 from monai_dis.dicom.dicomweb_server import Server
 from monai_dis.dicom.retry import Retry
 from monai_dis.errors import DicomError
@@ -279,3 +283,52 @@ def test_compressed_images_come_as_they_are(tmp_path: Path) -> None:
     back = pydicom.dcmread(next((tmp_path / "back").rglob("*.dcm")))
     assert back.file_meta.TransferSyntaxUID == RLELossless
     assert (back.pixel_array == pixels).all()
+
+
+@needs_orthanc
+def test_a_series_comes_as_the_archive_keeps_it(tmp_path: Path) -> None:
+    """What the label server fetches; asked for a whole series, this archive fails to make compressed images uncompressed."""
+    series = ct_series(Identity("packed"), Grid(slices=2))
+    for data in series:
+        set_encapsulated(data, [b64decode(CODE_STREAMS["jpeg-2000"])])
+        data.Rows, data.Columns = CODED_ROWS, CODED_COLUMNS
+    (tmp_path / "in").mkdir()
+    for index, data in enumerate(series):
+        write_part10(tmp_path / "in" / str(index), data, JPEG2000Lossless)
+    with orthanc(tmp_path / "orthanc") as archive:
+        assert call("dicom", "send", archive.url, tmp_path / "in") == 0
+        client, uid = Server(archive.url).client(), str(series[0].SeriesInstanceUID)
+        fetch_series(client, Retry(1), "", uid, tmp_path / "out")
+        fetched = sorted((tmp_path / "out").iterdir())
+        assert [path.stem for path in fetched] == sorted(str(data.SOPInstanceUID) for data in series)
+        assert all(pydicom.dcmread(path).file_meta.TransferSyntaxUID == JPEG2000Lossless for path in fetched)
+        with pytest.raises(DicomError, match="does not hold the series"):
+            fetch_series(client, Retry(1), "", "1.2.3", tmp_path / "none")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".fetch")] == []
+
+
+def test_a_user_and_password_of_the_address_are_used_and_not_shown() -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization", ""))
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        peer = Server(f"http://reader:p%40ss@127.0.0.1:{server.server_address[1]}/dicom-web", Retry(1))
+        with pytest.raises(DicomError) as told:
+            list(fetch_instances(peer, Query(study="1.2.3"), Path("nowhere")))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked == ["Basic " + b64encode(b"reader:p@ss").decode()]
+    assert "HTTP status 401" in str(told.value)
+    assert "p@ss" not in str(told.value) + repr(peer)

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from small_bundle import disc
 
+from monai_dis.checks.limits import Limits
 from monai_dis.errors import BundleError, DataError, DisError, ImageError
 from monai_dis.label.answer import describe
-from monai_dis.label.desk import choose_models, inside, strip_paths
+from monai_dis.label.desk import choose_models, strip_paths
 from monai_dis.label.discreet_logs import keep_logs_discreet
 from monai_dis.label.files import write_answer, write_nrrd
 from monai_dis.label.look import look_map, ranked_places
@@ -24,7 +25,7 @@ from monai_dis.label.published import Shelf
 from monai_dis.label.request import InferRequest, Point, RequestError, read_infer
 from monai_dis.label.scores import ScoreBook, expected_gain, next_image, score_images
 from monai_dis.label.serving import Serving, app_folder, check_serving
-from monai_dis.label.training import LabelledCase, Schedule, split_cases, train, validation_dice
+from monai_dis.label.training import LabelledCase, Schedule, split_cases, train, usable, validation_dice
 from monai_dis.pipeline import Model
 
 CLASSES = {1: "liver", 2: "kidney"}
@@ -241,16 +242,6 @@ def test_bundles_are_chosen_by_name_or_folder(tiny_bundle: Path) -> None:
         choose_models(f"{tiny_bundle},{tiny_bundle}")
 
 
-def test_only_files_of_known_folders_are_read(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "out.png").write_text("x")
-    (tmp_path / "in" / "a.png").write_text("x")
-    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "out.png")
-    assert inside(tmp_path / "in" / "a.png", [tmp_path / "in"])
-    for path in ("in/link.png", "in/../out.png", "in/missing.png"):
-        assert not inside(tmp_path / path, [tmp_path / "in"])
-
-
 def test_errors_lose_the_names_of_files() -> None:
     error = strip_paths(ImageError("/data/Erika.png is damaged"), Path("/data/Erika.png"))
     assert isinstance(error, ImageError) and str(error) == "the image is damaged"
@@ -312,6 +303,55 @@ def test_the_page_shows_the_figures_that_were_measured() -> None:
         assert module.figures_page(json.loads(results.read_text())) in page
 
 
-def test_unknown_parameters_are_named() -> None:
-    with pytest.raises(RequestError, match="'colour' is unknown"):
-        read_infer({"colour": 1}, CLASSES)
+def test_unknown_parameters_are_left_out_and_noted_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "monai_dis"):
+        for _ in range(2):
+            request = read_infer({"colour": 1, "Mustermann Erika": 2, "mode": "coarse"}, CLASSES)
+    assert request == InferRequest(mode="coarse")
+    assert caplog.text.count("a client sends colour") == 1 and "Erika" not in caplog.text
+
+
+def test_points_of_what_is_no_class_are_refused_and_an_empty_list_is_not() -> None:
+    assert read_infer({"uncertain": [], "spleen": [], "kidney": [[1, 2, 3]]}, CLASSES).points == (Point((1, 2, 3), 2),)
+    with pytest.raises(
+        RequestError, match="points of 'spleen', which is no class of this model; its classes are liver, kidney"
+    ):
+        read_infer({"spleen": [[1, 2, 3]]}, CLASSES)
+
+
+def test_an_image_beyond_the_limits_is_refused_as_by_other_runs(tiny_bundle: Path, photo: Path) -> None:
+    model = LabelModel(tiny_bundle, limits=Limits(volume_bytes=1000))
+    with pytest.raises(ImageError, match=r"LIMIT_EXCEEDED: the header of a file of .* claims .* bytes of pixels"):
+        model.infer(photo, read_infer({}, model.classes))
+
+
+def test_a_network_is_warm_before_the_first_case(model: LabelModel, photo: Path) -> None:
+    model.warm_up()
+    assert model.infer(photo, read_infer({}, model.classes)).labels.any()
+
+
+def test_a_label_that_cannot_be_used_is_left_out_of_a_training(tiny_bundle: Path, tmp_path: Path) -> None:
+    parts, every = Model.open(tiny_bundle, {"device": "cpu"}), cases(tmp_path, 4)
+    every[1].label.write_bytes(b"")
+    Image.fromarray(np.full((80, 96), 7, np.uint8)).save(every[2].label)
+    good, wrong = usable(parts, every)
+    assert [case.name for case in good] == ["0.png", "3.png"]
+    assert "empty" in str(wrong["1.png"]) and "holds 7" in str(wrong["2.png"])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"limits": {"voxels": "3"}}, "the limit voxels=3 cannot be set"),
+        ({"limits": {"frames": "many"}}, "a limit must be a whole number"),
+        ({"token_file": "short.txt"}, "at least 16"),
+        ({"token_file": "missing.txt"}, "cannot be read"),
+        ({"certificate": "short.txt"}, "certificate .* cannot be used"),
+    ],
+)
+def test_a_start_checks_who_may_ask(tmp_path: Path, tiny_bundle: Path, options: dict[str, Any], sentence: str) -> None:
+    pytest.importorskip("monailabel")
+    (tmp_path / "short.txt").write_text("secret\n")
+    made = {key: tmp_path / value if isinstance(value, str) else value for key, value in options.items()}
+    with pytest.raises(DisError, match=sentence):
+        check_serving(Serving(str(tmp_path), (str(tiny_bundle),), **made))

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import errno
 import json
+import tempfile
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+pytest.importorskip("requests", reason="requests comes with MONAI Label")
 pytest.importorskip("starlette", reason="starlette comes with MONAI Label")
 
+import requests
+
+from monai_dis.errors import OutputError
+from monai_dis.label.access import Access
 from monai_dis.label.endpoints import Desk
-from monai_dis.label.guard import Guard, SizeLimits
+from monai_dis.label.guard import Guard, SizeLimits, Web, sentence_for
+from monai_dis.label.incoming import Refusal
+from monai_dis.label.inference import Inference
+from monai_dis.label.inference_queue import InferenceQueue
+from monai_dis.label.outgoing import Outgoing
+from monai_dis.label.own_answers import OwnAnswers
+from monai_dis.label.request import RequestError
 
 DESK = Desk(
     models={"eyes": {1: "vessel"}},
@@ -22,6 +38,7 @@ DESK = Desk(
     images=lambda: {"eye1", "a b"},
 )
 SESSION = "e84670dc-e618-11f1-9ba1-02fc00000001"
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 def ask(
@@ -31,9 +48,17 @@ def ask(
     kind: str = "",
     headers: Mapping[str, str] | None = None,
     limits: SizeLimits | None = None,
+    token: str | None = None,
+    names: tuple[str, ...] = (),
 ) -> tuple[int, str, bytes]:
     """Status and sentence of an answer, and the body that came through; 200 where the guard lets it pass."""
     reached: list[bytes] = []
+
+    def compute(asked: Inference) -> tuple[Path, dict[str, Any]]:
+        reached.append(body)
+        file = Path(tempfile.mkdtemp()) / "answer.nrrd"
+        file.write_bytes(b"NRRD0004")
+        return file, {"image": asked.image, "points": len(asked.request.points)}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         content, more = b"", True
@@ -52,18 +77,30 @@ def ask(
         "type": "http", "method": method, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode(),
         "headers": [(key.encode(), value.encode()) for key, value in every.items()],
     }  # fmt: skip
+    scope["server"] = ("127.0.0.1", 8000)
+    access, queue = Access(names, token), InferenceQueue()
+    web = Web(
+        access,
+        queue,
+        compute,
+        OwnAnswers("DIS", "an app", ("eyes",), queue, access, Path("no.log"), str, lambda name, tag: ""),
+        ("/data",),
+    )
     sent: list[Any] = []
     pieces = [body[start : start + 1000] for start in range(0, len(body), 1000)] or [b""]
 
     async def receive() -> Any:
+        if not pieces:
+            await asyncio.sleep(3600)
         piece = pieces.pop(0)
         return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Guard(app, DESK, limits)(scope, receive, send))
-    detail = json.loads(sent[1]["body"]).get("detail", "")
+    asyncio.run(Guard(app, DESK, web, limits)(scope, receive, send))
+    json_sent = dict(sent[0]["headers"]).get(b"content-type") == b"application/json"
+    detail = json.loads(sent[1]["body"]).get("detail", "") if json_sent else ""
     return sent[0]["status"], detail, b"".join(reached)
 
 
@@ -94,9 +131,6 @@ REFUSED = [
     pytest.param("POST", "/infer/eyes?image=eye1%00.png", {}, 404, id="image-null-byte"),
     pytest.param("POST", "/infer/eyes?image=tests", {}, 404, id="image-in-working-folder"),
     pytest.param("POST", "/infer/eyes", {}, 404, id="image-missing"),
-    pytest.param("POST", "/infer/eyes?image=eye1", params(image="/etc/passwd"), 422, id="image-in-parameters"),
-    pytest.param("POST", "/infer/eyes?image=eye1", params(label_file="/etc/passwd"), 422, id="label-in-parameters"),
-    pytest.param("POST", "/infer/eyes?image=eye1", params(model_filename="../../x.pt"), 422, id="weights-in-parameters"),
     pytest.param("POST", "/infer/eyes?session_id=../../", {}, 404, id="session-above"),
     pytest.param("DELETE", "/session/..", {}, 404, id="session-removes-above"),
     pytest.param("DELETE", "/session/%2e%2e", {}, 404, id="session-removes-above-encoded"),
@@ -112,6 +146,13 @@ REFUSED = [
     pytest.param("GET", "/ohif/../../../etc/passwd", {}, 404, id="viewer-above"),
     pytest.param("GET", "/static/%2e%2e/%2e%2e/app.py", {}, 404, id="static-above"),
     pytest.param("GET", "/proxy/dicom/../../tools/reset", {}, 404, id="proxy-above"),
+    pytest.param("GET", "/proxy/dicom/%252e%252e/tools/reset", {}, 404, id="proxy-above-encoded-twice"),
+    pytest.param("GET", "/proxy/dicom/wado/%25252e%25252e/system", {}, 404, id="proxy-above-encoded-thrice"),
+    pytest.param("GET", "/proxy/dicom/wado/studies/%2e%2e/%2e%2e/system", {}, 404, id="proxy-above-studies"),
+    pytest.param("GET", "/proxy/dicom/studies%2f..%2f..%2fsystem", {}, 404, id="proxy-encoded-slash"),
+    pytest.param("GET", "/proxy/dicom/system", {}, 404, id="archives-own-api"),
+    pytest.param("GET", "/ohif/%252e%252e/%252e%252e/app.py", {}, 404, id="viewer-above-encoded-twice"),
+    pytest.param("DELETE", "/datastore/?id=eye1", {}, 403, id="image-removed"),
     pytest.param("POST", "/batch/infer/eyes", {"body": b'{"label_tag": "../../x"}'}, 422, id="batch-tag-above"),
     # what is not offered
     pytest.param("PUT", "/model/eyes", form(files={"file": ("a.pt", b"1")}), 403, id="weights-uploaded"),
@@ -122,6 +163,19 @@ REFUSED = [
     pytest.param("GET", "/datastore/dataset", {}, 404, id="archive-of-everything"),
     pytest.param("POST", "/proxy/dicom/studies", {}, 405, id="archive-written-through-proxy"),
     pytest.param("GET", "/info/", {"headers": {"origin": "http://evil.example"}}, 403, id="page-of-another-site"),
+    pytest.param("GET", "/info/", {"headers": {"origin": "null"}}, 403, id="page-of-no-site"),
+    pytest.param("GET", "/info/", {"headers": {"origin": "http://127.0.0.1:9000"}}, 403, id="page-of-another-port"),
+    pytest.param("GET", "/info/", {"headers": {"host": "evil.example:8000"}}, 421, id="name-of-another"),
+    pytest.param("GET", "/info/", {"headers": {"host": "evil.example", "origin": "http://evil.example"}}, 421, id="rebinding"),
+    pytest.param("GET", "/info/", {"headers": {"host": "127.0.0.1.evil.example"}}, 421, id="name-that-begins-so"),
+    pytest.param("GET", "/info/", {"headers": {"host": "127.0.0.2"}}, 421, id="another-address"),
+    pytest.param("GET", "/info/", {"headers": {"host": ""}}, 421, id="no-name"),
+    pytest.param("GET", "/info/", {"headers": {"host": "localhost:x"}}, 421, id="no-port"),
+    pytest.param("GET", "/info/", {"token": TOKEN}, 401, id="without-the-token"),
+    pytest.param("GET", "/nothing", {"token": TOKEN}, 401, id="what-there-is-without-the-token"),
+    pytest.param("GET", "/info/", {"token": TOKEN, "headers": {"authorization": f"Bearer {TOKEN[:-1]}0"}}, 401, id="wrong-token"),
+    pytest.param("GET", "/info/", {"token": TOKEN, "headers": {"authorization": "Basic %%%"}}, 401, id="token-no-base64"),
+    pytest.param("POST", "/auth/token", {"token": TOKEN, **form({"username": "me", "password": "guess"})}, 401, id="wrong-password"),
     # the schema
     pytest.param("POST", "/infer/others?image=eye1", {}, 404, id="unknown-model"),
     pytest.param("POST", "/infer/eyes?image=eye1&image=eye1", {}, 422, id="parameter-twice"),
@@ -136,8 +190,17 @@ REFUSED = [
     pytest.param("POST", "/infer/eyes?image=eye1", params(result_extension="/../x"), 422, id="extension-as-path"),
     pytest.param("POST", "/infer/eyes?image=eye1", form({"params": "{"}), 422, id="no-json"),
     pytest.param("POST", "/infer/eyes?image=eye1", form({"params": "[1]"}), 422, id="json-no-object"),
+    pytest.param("POST", "/infer/eyes?image=eye1", form({"params": "[" * 100000}), 422, id="deep-json-in-a-form"),
+    pytest.param("POST", "/infer/eyes?image=eye1", form({"params": '{"a":' * 50000}), 422, id="deep-objects-in-a-form"),
+    pytest.param("POST", "/infer/eyes?image=eye1", params(uncertain=[[1, 2]]), 422, id="points-of-no-class"),
+    pytest.param("POST", "/infer/eyes?image=eye1", params(vessel="x"), 422, id="points-as-text"),
+    pytest.param("POST", "/infer/eyes?image=eye1", params(vessel={"a": 1}), 422, id="points-as-object"),
+    pytest.param("POST", "/infer/eyes?image=eye1", params(mode={"a": 1}), 422, id="mode-as-object"),
+    pytest.param("POST", "/infer/eyes?image=eye1", params(budget=[[1]]), 422, id="budget-as-list"),
+    pytest.param("POST", "/infer/eyes?image=eye1", params(result_compress="yes"), 422, id="flag-as-text"),
+    pytest.param("PUT", "/datastore/label?image=eye1", form({"params": '{"label_info": "x"}'}, LABEL), 422, id="names-as-text"),
+    pytest.param("PUT", "/datastore/label/info?label=eye1&tag=final", form({"info": '{"segmentationMeta": 3}'}), 422, id="review"),
     pytest.param("POST", "/train/eyes", {"body": b'{"max_epochs": 1e9}'}, 422, id="endless-training"),
-    pytest.param("POST", "/train/eyes", {"body": b'{"train_ds": "/etc/passwd"}'}, 422, id="training-data-elsewhere"),
     pytest.param("POST", "/train/eyes", {"body": b'{"gpus": "0; rm -rf /"}'}, 422, id="shell-in-parameter"),
     pytest.param("POST", "/train/", {"body": b'{"eyes": {"max_epochs": 0}}'}, 422, id="training-of-all"),
     pytest.param("POST", "/scoring/expected_gain", {"body": b"[" * 100000}, 422, id="deep-json"),
@@ -159,6 +222,7 @@ def test_an_attack_is_refused_with_a_sentence(method: str, target: str, more: di
     assert "passwd" not in sentence and reached == b""
 
 
+BASIC = base64.b64encode(f"reader 1:{TOKEN}".encode()).decode()
 PASSED = [
     pytest.param("GET", "/info/", {}, id="info"),
     pytest.param("POST", "/infer/eyes?image=eye1", {}, id="infer"),
@@ -172,6 +236,15 @@ PASSED = [
     pytest.param("GET", "/info/", {"headers": {"origin": "http://127.0.0.1:8000"}}, id="own-pages"),
     pytest.param("GET", "/ohif/viewer?StudyInstanceUIDs=1.2", {}, id="viewer"),
     pytest.param("GET", "/proxy/dicom/qido/studies?limit=1", {}, id="proxy"),
+    pytest.param("GET", "/proxy/dicom/wado/studies/1.2/series/1.3/instances/1.4/frames/1,2", {}, id="proxy-frames"),
+    pytest.param("GET", "/info/", {"headers": {"host": "localhost:8000"}}, id="localhost"),
+    pytest.param("GET", "/info/", {"headers": {"host": "Pacs.Example:8443"}, "names": ("pacs.example",)}, id="own-name"),
+    pytest.param("GET", "/info/", {"token": TOKEN, "headers": {"authorization": f"Bearer {TOKEN}"}}, id="token"),
+    pytest.param("GET", "/info/", {"token": TOKEN, "headers": {"authorization": f"Bearer reader 1:{TOKEN}"}}, id="token-of-a-reader"),
+    pytest.param("GET", "/info/", {"token": TOKEN, "headers": {"authorization": f"Basic {BASIC}"}}, id="token-as-password"),
+    pytest.param("POST", f"/infer/eyes?image=MRHead&session_id={SESSION}", params(), id="session-beside-a-name"),
+    pytest.param("POST", "/infer/eyes?image=eye1", params(uncertain=[], reset_state=True, roi=[1, 2], slice=3), id="fields-of-a-client"),
+    pytest.param("GET", "/info/?from=slicer", {}, id="unknown-parameter"),
     pytest.param("POST", "/train/eyes", {"body": b'{"max_epochs": 3, "client_id": null}'}, id="train"),
     pytest.param("POST", "/train/", {"body": b'{"eyes": {"max_epochs": 3}}'}, id="train-all"),
     pytest.param("GET", "/train/?check_if_running=true", {}, id="status"),
@@ -184,7 +257,81 @@ PASSED = [
 def test_what_viewers_send_comes_through_whole(method: str, target: str, more: dict[str, Any]) -> None:
     status, sentence, reached = ask(method, target, **more)
     assert (status, sentence) == (200, "")
-    assert reached == more.get("body", b"")
+    if more.get("body", b"").startswith(b"{"):  # JSON: what was checked
+        assert json.loads(reached) == json.loads(more["body"])
+    else:
+        assert reached == more.get("body", b"")
+
+
+@pytest.mark.parametrize("field", ["image", "label_file", "model_filename", "image_path"])
+def test_what_is_not_known_reaches_no_task(field: str) -> None:
+    status, _, _ = ask("POST", "/infer/eyes?image=eye1", **params(**{field: "/etc/passwd"}))
+    assert status == 200
+    status, _, reached = ask("POST", "/train/eyes", json.dumps({field: "/etc/passwd", "max_epochs": 2}).encode())
+    assert status == 200 and json.loads(reached) == {"max_epochs": 2}
+
+
+def test_names_and_password_give_a_token() -> None:
+    access = Access(token=TOKEN)
+    given = access.issued("reader 1", TOKEN)
+    scope = {"headers": [(b"host", b"localhost"), (b"authorization", f"Bearer {given}".encode())]}
+    assert access.check(scope) == "reader 1"
+    assert access.issued("reader 1", TOKEN[:-1]) is None
+
+
+def test_a_full_queue_is_told_at_once() -> None:
+    queue, stop = InferenceQueue(most=1), threading.Event()
+    tickets = [queue.submit(stop.wait), queue.submit(lambda: None)]
+    assert [ticket.place for ticket in tickets] == [0, 1]
+    with pytest.raises(Refusal) as refused:
+        queue.submit(lambda: None)
+    assert refused.value.status == 503
+    stop.set()
+    tickets[1].future.result(timeout=10)
+    assert tickets[1].waited[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 507),
+        (OutputError("it cannot be written"), 422),
+        (RequestError("no"), 422),
+        (requests.ConnectionError("refused"), 502),
+        (ValueError("a bug"), 500),
+    ],
+)
+def test_errors_have_a_status(error: Exception, status: int) -> None:
+    assert sentence_for(error)[0] == status
+
+
+def test_a_failure_is_a_sentence_and_tells_no_place() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def answer(status: int, kind: str, body: bytes) -> tuple[int, bytes]:
+        sent.clear()
+        out = Outgoing(send, ["/data/studies"])
+        await out({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind.encode())]})
+        await out({"type": "http.response.body", "body": body})
+        assert dict(sent[0]["headers"])[b"content-security-policy"].startswith(b"default-src 'self'")
+        return sent[0]["status"], sent[1]["body"]
+
+    async def all_of_it() -> None:
+        status, body = await answer(500, "text/plain", b"Internal Server Error")
+        assert status == 500 and json.loads(body)["detail"].endswith(".")
+        _, body = await answer(
+            200, "application/json", b'{"path": "/data/studies/eye 1.png", "n": [1, "/data/studies"]}'
+        )
+        assert json.loads(body) == {"path": "eye 1.png", "n": [1, "."]}
+        _, body = await answer(422, "application/json", b'{"detail": [{"loc": ["query", "tag"], "msg": "missing"}]}')
+        assert "tag" in json.loads(body)["detail"]
+        _, body = await answer(200, "text/html", b'<link href="https://fonts.example/x"/><link href="/ohif/a.css">')
+        assert body == b'<link href="/ohif/a.css">'
+
+    asyncio.run(all_of_it())
 
 
 def test_uploads_have_a_limit_of_their_own() -> None:

@@ -53,8 +53,9 @@ def test_info_offers_a_model_for_each_of_the_viewers_tools(server: Running) -> N
     info = server.client().info()
     kinds = {name: each["type"] for name, each in info["models"].items()}
     assert kinds["tiny_bundle"] == "segmentation" and kinds["tiny_bundle_clicks"] == "deepedit"
-    assert info["models"]["tiny_bundle_look"]["labels"] == {"background": 0, "bright": 1, "uncertain": 2, "refined": 3}
-    assert info["labels"][0] == "background"  # OHIF leaves out the first
+    # OHIF leaves out the first and counts from 1, whichever model answers; what is no class comes after all of them.
+    assert info["labels"][:2] == ["background", "bright"] and len(info["labels"]) == 3
+    assert info["models"]["tiny_bundle_look"]["labels"] == {"background": 0, "bright": 1, "uncertain": 3, "refined": 4}
     assert set(info["strategies"]) == {"expected_gain", "random", "sequential"}
 
 
@@ -68,6 +69,9 @@ def test_every_mode_finds_the_disc(server: Running, mode: str) -> None:
     column, row = (float(value) for value in about["centroids"]["bright"][1:3])
     assert (column, row) == pytest.approx((60, 30), abs=3)
     assert about["latencies"]["total"] > 0
+    (found,) = about["objects"]
+    assert (found["name"], found["size"], found["unit"]) == ("bright", labels.sum(), "pixels")
+    assert set(about["queue"]) == {"place", "waited"}
     if mode == "dis":
         assert 0 <= about["uncertainty"]["share_uncertain"] < 1
 
