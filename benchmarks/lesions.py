@@ -149,7 +149,7 @@ def _way(bundle: Any, arm: Arm) -> Way:
 def _time(bundle: Any, options: argparse.Namespace) -> None:
     """Each arm in a process of its own, in turns, so that a slow spell of the machine meets all of them."""
     groups = _groups(bundle, options)
-    names = [ours_name(b) for b in BUDGETS] + list(groups["rivals"]())
+    names = options.arm or [ours_name(b) for b in BUDGETS] + list(groups["rivals"]())
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for _ in range(TIMED_REPEATS):
         for name in names:
@@ -284,6 +284,8 @@ def _options() -> argparse.Namespace:
         if name == "measure":
             command.add_argument("--only", help="this group alone")
             command.add_argument("--images", type=int, help="so many images only, to try it")
+        if name == "time":
+            command.add_argument("--arm", action="append", help="this arm alone; may be repeated")
         if name == "one":
             command.add_argument("--arm", required=True)
     return parser.parse_args()

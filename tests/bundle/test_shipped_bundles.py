@@ -19,6 +19,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from monai_dis.bundle import BundleMetadata, known_bundles, load_bundle, load_weights
+from monai_dis.engines.recipe import stage_name
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "chase_db1_02L.jpg"
@@ -67,11 +68,14 @@ def test_the_training_stages_build_the_networks_that_inference_loads(name: str) 
     configs = folder_of(name) / "configs"
     pair = ConfigParser(ConfigParser.load_config_file(configs / "inference.yaml")).get_parsed_content("network_def")
     loaded = {key: value.shape for key, value in pair.state_dict().items()}
-    trained = {}
-    for part, file in ConfigParser.load_config_file(configs / "train.yaml")["parts"].items():
-        stage = Path(file.split("'/")[1].rstrip("'")).stem
+    recipe, trained = ConfigParser.load_config_file(configs / "train.yaml"), {}
+    overlays = {stage_name(stage): stage["overlay"] for stage in recipe["stages"]}
+    for part, file in recipe["parts"].items():
+        own = overlays[Path(file.split("'/")[1].rstrip("'")).stem]
         parser = ConfigParser()
-        parser.read_config([str(configs / "stage.yaml"), str(configs / f"{stage}.yaml")])
+        parser.read_config(
+            [str(configs / f"{name}.yaml") for name in ("stage", *([own] if isinstance(own, str) else own))]
+        )
         state = parser.get_parsed_content("network_def").state_dict()
         trained |= {f"{part}.{key}": value.shape for key, value in state.items()}
     assert trained == loaded
