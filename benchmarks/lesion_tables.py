@@ -12,7 +12,7 @@ from monai_dis.reports.curves import Curve, draw_curves
 
 BUDGETS = (0.08, 0.11, 0.15, 0.2, 0.4)
 SCORED_BUDGETS = (0.11,)
-SCORES = ("entropy", "margin", "least_confidence", "poster", "random", "random-foreground", "boundary", "box")
+SCORES = ("entropy", "random")
 UNIFORM_SCALES = (8, 4, 3, 2, 1)
 COARSE_SCALE, OWN_SCALE = 4, 3  # of the coarse pass, and the one that the bundle's network was trained around
 RIVAL = "the same network, sliding window at 1/2, overlap 0.5"
@@ -92,8 +92,12 @@ def scores_table(results: Mapping[str, Any]) -> str:
                 break
             for measure in ("average_precision", "pooled_dice"):
                 value = arm["mean"][measure]
-                rest = (arms[other]["mean"][measure] for other in ("coarse pass alone", f"oracle {share:g}"))
-                part = share_of_oracle(value, *rest)
+                oracle = arms.get(f"oracle {share:g}")
+                part = (
+                    None
+                    if oracle is None
+                    else share_of_oracle(value, arms["coarse pass alone"]["mean"][measure], oracle["mean"][measure])
+                )
                 cells += [f"{value:.3f}", "" if part is None else f"{part:.2f}"]
             found = arm["classes"][first]
             cells.append(f"{found['lesion_recall'] * found['lesions']:.0f} of {found['lesions']}")
