@@ -228,8 +228,8 @@ def _write(bundle: Any, options: argparse.Namespace) -> None:
     if front.is_file() and "<!-- lesions -->" in front.read_text(encoding="utf-8"):
         write_marked(front, "lesions", front_sentence(results))
     draw(docs / "curve.png", results)
-    if (options.output / "shown" / "froc.png").is_file():
-        shutil.copyfile(options.output / "shown" / "froc.png", docs / "froc.png")
+    if (options.output / "ours" / "froc.png").is_file():
+        shutil.copyfile(options.output / "ours" / "froc.png", docs / "froc.png")
 
 
 def _arm(way: Mapping[str, Any], full: float) -> dict[str, Any]:
