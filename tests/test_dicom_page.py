@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -18,6 +19,9 @@ from monai_dis.checks.codes import TABLE, Policy, codes_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "dicom.md").read_text(encoding="utf-8")
+
+#: DCMTK's: pynetdicom puts a program of the same name, with other options, beside the interpreter.
+STORESCP = shutil.which("storescp", path=os.defpath)
 
 
 def between(name: str) -> str:
@@ -53,7 +57,7 @@ def test_commands_exist_with_their_options() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("storescp") is None, reason="needs DCMTK")
+@pytest.mark.skipif(STORESCP is None, reason="needs DCMTK")
 def test_the_receiver_segments_a_study_that_is_sent_to_it(tmp_path: Path) -> None:
     pytest.importorskip("pynetdicom")
     from dicom_objects import Identity, ct_series
@@ -70,6 +74,7 @@ def test_the_receiver_segments_a_study_that_is_sent_to_it(tmp_path: Path) -> Non
         port = probe.getsockname()[1]
     text = re.findall(r"```bash\n(.*?)```", between("receiver"), flags=re.DOTALL)[0]
     for old, new in {
+        "storescp --output": f"{STORESCP} --output",
         "monai-dis segment": f"{sys.executable} -m monai_dis segment",
         "left_atrium_mr_dis": str(bundle),
         "--output-directory inbox": f"--output-directory {tmp_path / 'inbox'}",
@@ -81,11 +86,14 @@ def test_the_receiver_segments_a_study_that_is_sent_to_it(tmp_path: Path) -> Non
         text = text.replace(old, new)
     (tmp_path / "inbox").mkdir()
     with in_own_network(shlex.split(text.replace("\\\n", " ")), [port], tmp_path / "log"):
-        sent = subprocess.run(
-            [sys.executable, "-m", "monai_dis", "dicom", "send", f"STORESCP@127.0.0.1:{port}", study],
-            capture_output=True,
-        )
-        assert sent.returncode == 0, sent.stderr
+        for _ in range(20):  # until the receiver listens
+            sent = subprocess.run(
+                [sys.executable, "-m", "monai_dis", "dicom", "send", f"STORESCP@127.0.0.1:{port}", study],
+                capture_output=True,
+            )
+            if sent.returncode == 0:
+                break
+        assert sent.returncode == 0, sent.stdout
         for _ in range(240):
             if list((tmp_path / "out").glob("*.sr.dcm")):
                 break
