@@ -5,8 +5,9 @@ The names below are loaded when they are first used, so that one engine does not
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from monai_dis.lazy import lazy_names
 
 if TYPE_CHECKING:
     from monai_dis.engines.calibration import calibrate
@@ -76,9 +77,4 @@ _HOMES = {
     "write_refined": "stage_maps",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        home = _HOMES[name]
-        return getattr(import_module(home if "." in home else f"monai_dis.engines.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

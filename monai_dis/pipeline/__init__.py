@@ -7,8 +7,9 @@ config (`Segmenter`), several workers (`on_dask`) and your own scheduler (`Study
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from monai_dis.lazy import lazy_names
 
 if TYPE_CHECKING:
     from monai_dis.pipeline.find import find_studies
@@ -44,8 +45,4 @@ _HOMES = {
     "register_kind": "study",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"monai_dis.pipeline.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)
