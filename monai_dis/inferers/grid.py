@@ -340,7 +340,8 @@ def _resample_axes(
 ) -> Tensor:
     dtype = x.dtype
     taps, lows = [], []
-    fields = tuple(None if own == n else own for own, n in zip(field or source, source, strict=True))
+    given: Field = field or [Fraction(n) for n in source]
+    fields = tuple(None if own == n else own for own, n in zip(given, source, strict=True))
     for axis, (start, stop) in enumerate(bounds):
         index, weight = _axis_taps(source[axis], target[axis], fields[axis])
         index, weight = index[start:stop], weight[start:stop]
