@@ -48,6 +48,7 @@ def main() -> None:
         print(table, end="\n\n")
 
 
+@torch.no_grad()
 def _measured(bundle: Any, cases: Any) -> dict[str, Any]:
     network, inferer = bundle.part("network"), bundle.part("inferer").replaced(output="logits")
     coarse: CalibratedLogits = network.coarse

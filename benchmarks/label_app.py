@@ -147,6 +147,7 @@ def latency(
 
 
 @app.command(help="Dice after clicks on the largest errors, against as many windows given to the uncertainty alone.")
+@torch.no_grad()
 def clicks(
     data: Annotated[Path, typer.Option(help="Folder with images, labels and splits.json.")],
     bundle: Annotated[str, typer.Option(help="Name or folder.")],
@@ -214,6 +215,7 @@ def _clicked(model: Model, image: torch.Tensor, truth: torch.Tensor, mosaic: Any
     return dices, seconds
 
 
+@torch.no_grad()
 def _windows(
     inferer: IterativeInferer, image: torch.Tensor, truth: torch.Tensor, network: Any, base: int
 ) -> list[float]:

@@ -244,6 +244,7 @@ def _arm(way: Mapping[str, Any], full: float) -> dict[str, Any]:
     }
 
 
+@torch.no_grad()
 def _full_pass(bundle: Any, inferer: IterativeInferer) -> float:
     blank = torch.zeros((1, 3, *FULL_SIZE))
     return inferer.with_budget(Budget(windows=0)).run(blank, bundle.part("network")).statistics.operations_full_pass

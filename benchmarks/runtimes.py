@@ -65,6 +65,7 @@ def main() -> None:
     print(text)
 
 
+@torch.no_grad()
 def _prepare(
     bundle: Bundle, runtimes: Sequence[str], shown: Sequence[Path]
 ) -> tuple[dict[str, Predictor], dict[str, float]]:

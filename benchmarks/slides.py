@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+import torch
 from documents import write_json, write_marked
 from numpy.typing import NDArray
 from PIL import Image
@@ -271,6 +272,7 @@ def _differences(folder: Path) -> dict[str, Any]:
     return result
 
 
+@torch.no_grad()
 def seams(slide: Path, bundle: str) -> dict[str, Any]:
     """The coarse pass over a part of several tiles, in tiles from disk and in one pass in memory."""
     loaded = load_bundle(bundle, device="cpu")

@@ -108,6 +108,7 @@ def _ours(image: torch.Tensor, network: SceneNetwork, setting: Growth, factor: i
         setting.roi, 4, OVERLAP, "gaussian", levels=scales, budget=Budget(min_score=FLOOR), output="labels"
     )
 
+    @torch.no_grad()
     def run() -> dict[str, Any]:
         start = time.perf_counter()
         result = inferer.run(image, network)

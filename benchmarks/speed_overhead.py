@@ -77,6 +77,7 @@ def _image(case: str, size: tuple[int, ...], file: Path | None) -> torch.Tensor:
     return torch.randn(1, channels, *size)
 
 
+@torch.no_grad()
 def _run(image: torch.Tensor, network: Any, inferer: IterativeInferer) -> dict[str, float]:
     """Seconds of one run to labels with its statistics, those of the stages without the networks in them."""
     clock = NetworkClock.of(network)

@@ -288,6 +288,7 @@ def _calibrated(network: nn.Module, options: argparse.Namespace) -> CalibratedLo
     return coarse.eval()
 
 
+@torch.no_grad()
 def _judge(
     variant: Variant,
     refine: list[nn.Module],

@@ -60,6 +60,7 @@ def fit_gain_curves(
         temporary.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
 
 
+@torch.no_grad()
 def gains_of(
     network: nn.Module,
     items: Iterable[Mapping[str, Any]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Literal
 
 from monai_dis.errors import BudgetError
@@ -54,7 +55,7 @@ class Budget:
             value = getattr(self, name)
             if value is None or (name == "min_gain" and value == "auto"):
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < 0:
                 raise BudgetError(f"budget {name} must be a finite number of 0 or more, got {value!r}.")
         if self.coverage is not None and self.coverage > 1:
             raise BudgetError(f"budget coverage is a share of the area and must lie in [0, 1], got {self.coverage!r}.")

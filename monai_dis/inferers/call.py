@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
+from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_dis.errors import ImageError
-from monai_dis.inferers.operations import count_operations, fitting_multiple, preview
+from monai_dis.inferers.operations import CallCosts, Cost, count_operations, fitting_multiple, preview
 
 __all__ = ["NetworkCall", "Places", "check_condition", "mixed_precision", "places_of"]
 
@@ -35,6 +36,7 @@ class NetworkCall:
         with_coord: whether it takes the places of the windows as its second argument.
         with_condition: whether it takes windows of the caller's ``condition`` as a keyword argument.
         autocast: type of mixed precision, see `monai_dis.inferers.IterativeInferer`.
+        costs: what calls of this run cost, where only calling tells.
     """
 
     network: Callable[..., Any]
@@ -44,6 +46,7 @@ class NetworkCall:
     with_coord: bool = False
     with_condition: bool = False
     autocast: str | None = None
+    costs: CallCosts = field(default_factory=CallCosts, compare=False, repr=False)
 
     def __call__(
         self, window: Tensor, places: Places, *, below: Tensor | None = None, condition: Tensor | None = None
@@ -62,11 +65,11 @@ class NetworkCall:
         if self.conditioned:
             inputs.append(below)
         more = {**self.kwargs, "condition": condition} if self.with_condition else self.kwargs
-        with mixed_precision(self.autocast, window.device):
+        with mixed_precision(self.autocast, window.device), self.costs.counted(self.network, window):
             return self.network(*inputs, *self.args, **more)
 
-    def operations(self, like: Tensor, size: Sequence[int], channels: int = 0, count: int = 1) -> int:
-        """Multiply-accumulates for windows of a size.
+    def cost(self, like: Tensor, size: Sequence[int], channels: int = 0, count: int = 1) -> Cost:
+        """What windows of a size cost; of operations nothing where nobody can tell, or cannot yet.
 
         Args:
             like: tensor of the image's channels, type and device.
@@ -78,11 +81,19 @@ class NetworkCall:
         inputs = [one.expand(count, like.shape[1], *size)]
         if self.conditioned:
             inputs.append(one.expand(count, channels, *size))
-        return count_operations(self._of_tensors(), inputs, *self.args, **self.kwargs)
+        operations: float | None = count_operations(self._of_tensors(), inputs, *self.args, **self.kwargs)
+        if operations is None:
+            self.costs.refused.add(id(self.network))
+            called = self.costs.of(self.network, size)
+            operations = None if called is None else count * called
+        return Cost(operations, count * prod(size))
 
     def fitting_multiple(self, like: Tensor) -> int | None:
         """See `monai_dis.inferers.operations.fitting_multiple`."""
-        return fitting_multiple(self._of_tensors(), like, *self.args, **self.kwargs)
+        multiple = fitting_multiple(self._of_tensors(), like, *self.args, **self.kwargs)
+        if multiple is None:
+            self.costs.refused.add(id(self.network))
+        return multiple
 
     def accepts(self, like: Tensor, size: Sequence[int]) -> bool:
         """Whether the network answers windows of a size with the same size; (B, Ci, ...) like as for `operations`."""
@@ -91,17 +102,24 @@ class NetworkCall:
         return seen is not None and bool(seen.shapes) and all(s[2:] == tuple(size) for s in seen.shapes)
 
     def _of_tensors(self) -> Callable[..., Any]:
-        """The network as a callable of tensors, for counting; itself where it can be, so that counts are remembered."""
-        if not self.with_coord and not self.with_condition:
+        """The network as a module of tensors, for counting; itself where it can be, so that counts are remembered."""
+        if not isinstance(self.network, nn.Module) or not (self.with_coord or self.with_condition):
             return self.network
+        return _OfTensors(self.network, self.with_coord, self.with_condition)
 
-        def call(window: Tensor, *rest: Any, **more: Any) -> Any:
-            places = [places_of([0] * (window.ndim - 2), window.shape[2:], 0)] * len(window)
-            # A condition has the shape of its image, so that a window may stand for one.
-            extra = {"condition": torch.zeros_like(window)} if self.with_condition else {}
-            return self.network(window, *([places] if self.with_coord else []), *rest, **more, **extra)
 
-        return call
+class _OfTensors(nn.Module):
+    """A network that takes places and a condition too, as one of windows alone."""
+
+    def __init__(self, network: nn.Module, with_coord: bool, with_condition: bool) -> None:
+        super().__init__()
+        self.network, self.with_coord, self.with_condition = network, with_coord, with_condition
+
+    def forward(self, window: Tensor, *rest: Any, **more: Any) -> Any:
+        places = [places_of([0] * (window.ndim - 2), window.shape[2:], 0)] * len(window)
+        # A condition has the shape of its image, so that a window may stand for one.
+        extra = {"condition": torch.zeros_like(window)} if self.with_condition else {}
+        return self.network(window, *([places] if self.with_coord else []), *rest, **more, **extra)
 
 
 def mixed_precision(autocast: str | None, device: torch.device) -> AbstractContextManager[Any]:

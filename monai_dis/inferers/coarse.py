@@ -6,24 +6,30 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*grid`` 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
+from monai_dis.errors import OutOfMemoryError
 from monai_dis.inferers.batching import WindowBatch, one_pass, windows_at_once
 from monai_dis.inferers.call import NetworkCall, Places, places_of
 from monai_dis.inferers.footprint import Footprint
 from monai_dis.inferers.gather import pad_image
 from monai_dis.inferers.grid import resample, spatial
 from monai_dis.inferers.merge import weight_map
-from monai_dis.inferers.outputs import OutputForm, flatten_outputs
+from monai_dis.inferers.operations import MULTIPLES, Cost
+from monai_dis.inferers.outputs import OutputForm, Ratio, at_ratio, flatten_outputs, scaled_outputs
 from monai_dis.inferers.plan import Settings, dense_windows
 from monai_dis.inferers.windows import WindowGrid, full_roi, window_grid
 
 __all__ = ["CoarsePass", "coarse_pass"]
+
+
+_NOTHING = Cost(0, 0)
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class CoarsePass:
         outputs: (B, C, *grid) per output of the network.
         form: the form in which the network answers.
         calls: number of network calls.
-        operations: counts what the pass cost, for the whole batch, when it is called.
+        cost: counts what the pass cost, for the whole batch, when it is called.
         image: (B, Ci, *grid) the image that it saw.
         footprint: its windows, where it ran in windows.
     """
@@ -42,7 +48,7 @@ class CoarsePass:
     outputs: list[Tensor]
     form: OutputForm
     calls: int
-    operations: Callable[[], int]
+    cost: Callable[[], Cost]
     image: Tensor
     footprint: Footprint | None = None
 
@@ -64,21 +70,57 @@ def coarse_pass(
     windows, overlap = dense_windows(settings, grid), settings.levels[0].overlap
     overlap = settings.overlap if overlap is None else overlap
     multiple = settings.levels[0].divisible
-    if windows is None and multiple is None:
-        like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
-        multiple = network.fitting_multiple(like)
-        roi = full_roi(settings.roi_size, grid)
-        if multiple is None and network.accepts(like, roi):
-            # A network of fixed size, as transformers are: it gets windows of the size that the finer levels have.
-            windows, overlap = window_grid(grid, roi, 0.0), 0.0
     if windows is not None:
         return _in_windows(small, extra, windows, overlap, network, settings)
-    # Where no size fits, the network itself says what is wrong.
-    return _in_one_pass(small, extra, multiple or 1, network, settings)
+    if multiple is not None:
+        return _in_one_pass(small, extra, multiple, network, settings)
+    like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
+    multiple = network.fitting_multiple(like)
+    if multiple is not None:
+        return _in_one_pass(small, extra, multiple, network, settings)
+    # A network of fixed size, as transformers are, gets windows of the size that the finer levels have.
+    windows = window_grid(grid, full_roi(settings.roi_size, grid), 0.0)
+    if not network.accepts(like, windows.roi):
+        try:
+            return _in_first_that_fits(small, extra, network, settings)
+        except OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a foreign network raises
+            try:
+                return _in_windows(small, extra, windows, 0.0, network, settings)
+            except Exception:
+                raise error from None  # the network itself says what is wrong with the whole image
+    return _in_windows(small, extra, windows, 0.0, network, settings)
+
+
+def _in_first_that_fits(small: Tensor, extra: Tensor | None, network: NetworkCall, settings: Settings) -> CoarsePass:
+    """One pass of what could not be tried without the image: padded to larger multiples until the network takes it.
+
+    Raises:
+        Exception: what the network raised at first, when it takes none.
+    """
+    first: Exception | None = None
+    before, voxels = network.costs.spent, 0
+    for multiple in MULTIPLES:
+        refused = Cost(network.costs.spent - before, voxels)
+        try:
+            return _in_one_pass(small, extra, multiple, network, settings, refused)
+        except OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a foreign network raises: the size does not fit
+            first = first or error
+            voxels += small.shape[0] * prod(-(-n // multiple) * multiple for n in small.shape[2:])
+    assert first is not None
+    raise first
 
 
 def _in_one_pass(
-    small: Tensor, extra: Tensor | None, multiple: int, network: NetworkCall, settings: Settings
+    small: Tensor,
+    extra: Tensor | None,
+    multiple: int,
+    network: NetworkCall,
+    settings: Settings,
+    refused: Cost = _NOTHING,
 ) -> CoarsePass:
     here = small.to(settings.sw_device or small.device)
     missing = [-n % multiple for n in here.shape[2:]]
@@ -92,13 +134,23 @@ def _in_one_pass(
     places = [places_of([0] * len(before), whole.shape[2:], b) for b in range(len(whole))]
     travelling = None if extra is None else padded(extra.to(whole.device))
     answer = one_pass(lambda: network(whole, places, condition=travelling), whole.shape[2:], whole.device)
-    outputs, form = flatten_outputs(answer, whole.shape[0], whole.shape[2:], "coarse network")
-    inside = tuple(slice(b, b + n) for b, n in zip(before, small.shape[2:], strict=True))
+    outputs, form = scaled_outputs(answer, whole.shape[0], whole.shape[2:], "coarse network")
+    if not all(_is_whole(ratio) for ratio in form.ratios):
+        flatten_outputs(answer, whole.shape[0], whole.shape[2:], "coarse network")  # raises
     device = settings.device or small.device
-    cut = [t[spatial(inside)].to(device).contiguous() for t in outputs]
+    cut = []
+    for output, ratio in zip(outputs, form.ratios, strict=True):
+        start, size = at_ratio(before, ratio), at_ratio(small.shape[2:], ratio)
+        inside = tuple(slice(a, a + max(1, n)) for a, n in zip(start, size, strict=True))
+        cut.append(output[spatial(inside)].to(device).contiguous())
     like, size = whole.new_empty((1,)).expand(1, whole.shape[1], 1), tuple(whole.shape[2:])
     count = small.shape[0]
-    return CoarsePass(cut, form, 1, lambda: network.operations(like, size, count=count), small)
+    return CoarsePass(cut, form, 1, lambda: network.cost(like, size, count=count) + refused, small)
+
+
+def _is_whole(ratio: Ratio) -> bool:
+    """Whether answers are so many times larger or smaller; others come of a size that does not fit."""
+    return ratio is None or all(1 in (r.numerator, r.denominator) for r in ratio)
 
 
 def _in_windows(
@@ -117,7 +169,7 @@ def _in_windows(
         nonlocal calls
         calls += 1
         answer = network(window, places, condition=condition)
-        outputs, form = flatten_outputs(answer, len(window), roi, "coarse network")
+        outputs, form = scaled_outputs(answer, len(window), roi, "coarse network")
         forms.append(form)
         return tuple(outputs)
 
@@ -127,6 +179,10 @@ def _in_windows(
         assert settings.process_fn is not None
         processed, weight = settings.process_fn(outputs, window, importance)
         weights.append(weight)
+        # It may give another size to what the network returned.
+        forms[-1] = replace(
+            forms[-1], ratios=scaled_outputs(tuple(processed), len(window), roi, "process_fn")[1].ratios
+        )
         return processed, weight
 
     travelling: dict[str, Any] = {} if extra is None else {"condition": extra}
@@ -159,7 +215,7 @@ def _in_windows(
         )
 
     answer = size.until_it_fits(slide)
-    outputs, _ = flatten_outputs(answer, small.shape[0], windows.grid, "coarse network")
+    outputs, _ = scaled_outputs(answer, small.shape[0], windows.grid, "coarse network")
     count = len(windows) * small.shape[0]
     like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(1, small.shape[1], 1)
     # MONAI's sliding window divides by the weights that the first windows had.
@@ -168,4 +224,4 @@ def _in_windows(
         roi, mode, settings.sigma_scale, settings.roi_weight_map if importance is None else importance, outputs[0]
     )
     footprint = Footprint(windows.corners, importance)
-    return CoarsePass(outputs, forms[0], calls, lambda: count * network.operations(like, roi), small, footprint)
+    return CoarsePass(outputs, forms[0], calls, lambda: network.cost(like, roi) * count, small, footprint)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,15 +20,20 @@ from torch import Tensor
 
 from monai_dis.errors import LevelError
 from monai_dis.inferers.budget import Budget
-from monai_dis.inferers.grid import grid_size
+from monai_dis.inferers.grid import grid_size, per_axis
 from monai_dis.inferers.inferer import IterativeInferer
 from monai_dis.inferers.level import Level
 from monai_dis.inferers.result import IterativeResult
+from monai_dis.inferers.run import check_inputs, run_levels
 from monai_dis.inferers.windows import full_roi, window_grid
 
-__all__ = ["DropInInferer", "drop_in_levels"]
+__all__ = ["DropInInferer", "default_share", "drop_in_levels"]
 
 SHARE = 0.3
+# Of the sliding window that the caller had.
+_SAVING = 0.8
+# By itself, not by its value: a caller may ask for the same.
+_DEFAULT = Budget(sliding_window=SHARE)
 # Of the budget, what a first pass in windows may take: it answers as the sliding window does, but for their borders.
 _IN_WINDOWS = 0.8
 # A whole image at once is not what the network was trained on and leaves more to mend: what it may take at the most (it is
@@ -84,6 +90,21 @@ def drop_in_levels(size: Sequence[int], roi_size: Sequence[int | None] | int, sh
     return [Level(scale), Level(1, selection="depth", merge="blend")]
 
 
+def default_share(size: Sequence[int], roi_size: Sequence[int | None] | int, overlap: float | Sequence[float]) -> float:
+    """The budget where none is given, as a share of the operations of a sliding window at overlap 0.5.
+
+    0.3 of that, and never more than four fifths of the sliding window at the caller's own overlap: whoever changes the one line pays
+    less than before.
+
+    Example:
+        >>> default_share((512, 512, 512), 96, 0.5), round(default_share((512, 512, 512), 96, 0), 3)
+        (0.3, 0.173)
+    """
+    roi = full_roi(roi_size, size)
+    own, half = (len(window_grid(size, roi, o)) for o in (overlap, 0.5))
+    return min(SHARE, _SAVING * own / half)
+
+
 class DropInInferer(IterativeInferer):
     """``monai.inferers.SlidingWindowInferer`` at less than a third of its cost at overlap 0.5, with the network as it is.
 
@@ -94,8 +115,8 @@ class DropInInferer(IterativeInferer):
     Args:
         roi_size: window size.
         sw_batch_size: windows per network call; None finds a number, see `IterativeInferer`.
-        overlap: windows are chosen among the positions of a sliding window with this overlap; 0.5 at least, since windows
-            across the borders of others are what is looked for.
+        overlap: that of the sliding window that is replaced. Windows are chosen among the positions of one with this overlap, or 0.5 where
+            it is less, since windows across the borders of others are what is looked for.
         mode: ``"constant"`` or ``"gaussian"`` weights where windows overlap.
         sigma_scale: width of the Gaussian as a share of the window.
         padding_mode: padding of images smaller than a window.
@@ -103,12 +124,13 @@ class DropInInferer(IterativeInferer):
         sw_device: device of windows and network.
         device: device of the answer.
         progress: show a progress bar.
-        cache_roi_weight_map: taken for the contract's sake; weights are always kept.
+        cache_roi_weight_map: compute the weights of a window now and keep them as ``roi_weight_map``.
         cpu_thresh: images of more voxels than this are put together on the CPU.
         buffer_steps: taken for the contract's sake; the answer is composed slab by slab.
         buffer_dim: likewise.
         with_coord: give the network the places of the windows too.
-        budget: limits per image, see `Budget`; 0.3 of the operations of the sliding window at overlap 0.5 when not given.
+        budget: limits per image, see `Budget`; when not given 0.3 of the operations of the sliding window at overlap 0.5, and four fifths
+            of those at the given overlap at the most, see `default_share`.
 
     Raises:
         LevelError: when an argument is out of range.
@@ -140,12 +162,10 @@ class DropInInferer(IterativeInferer):
         *,
         budget: Budget | Mapping[str, float | None] | None = None,
     ) -> None:
-        shares = (overlap,) if isinstance(overlap, (int, float)) else tuple(overlap)
-        wide = tuple(max(0.5, share) for share in shares)
         super().__init__(
             roi_size,
             sw_batch_size,
-            wide if len(wide) > 1 else wide[0],
+            overlap,
             mode,
             sigma_scale,
             padding_mode,
@@ -153,10 +173,13 @@ class DropInInferer(IterativeInferer):
             sw_device,
             device,
             progress,
+            cache_roi_weight_map,
+            cpu_thresh,
+            buffer_steps,
+            buffer_dim,
+            with_coord,
             coarse_scale=2,
-            budget=Budget(sliding_window=SHARE) if budget is None else budget,
-            cpu_thresh=cpu_thresh,
-            with_coord=with_coord,
+            budget=_DEFAULT if budget is None else budget,
         )
 
     @classmethod
@@ -189,6 +212,8 @@ class DropInInferer(IterativeInferer):
             inferer.device,
             inferer.progress,
             cpu_thresh=inferer.cpu_thresh,
+            buffer_steps=inferer.buffer_steps,
+            buffer_dim=inferer.buffer_dim,
             with_coord=inferer.with_coord,
             budget=budget,
         )
@@ -196,7 +221,19 @@ class DropInInferer(IterativeInferer):
 
     def run(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> IterativeResult:
         """See `IterativeInferer.run`; the levels are those for the size of the inputs."""
-        settings = self.settings
-        share = settings.budget.sliding_window
-        levels = drop_in_levels(inputs.shape[2:], settings.roi_size, SHARE if share is None else share)
-        return IterativeInferer.run(self.replaced(levels=levels), inputs, network, *args, **kwargs)
+        check_inputs(inputs)
+        settings, size, given = self.settings, inputs.shape[2:], self.settings.overlap
+        wide = tuple(max(0.5, float(share)) for share in per_axis(given, len(size)))
+        budget = settings.budget
+        if budget is _DEFAULT:
+            budget = Budget(sliding_window=default_share(size, settings.roi_size, given))
+        share = budget.sliding_window
+        levels = drop_in_levels(size, settings.roi_size, SHARE if share is None else share)
+        widened = replace(
+            settings,
+            levels=tuple(levels),
+            budget=budget,
+            overlap=wide,
+            given_overlap=given,
+        )
+        return run_levels(inputs, network, widened, args, kwargs)

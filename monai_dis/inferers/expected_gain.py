@@ -47,7 +47,7 @@ class ExpectedGain:
             raise LevelError(
                 "expected_gain needs ascending scores and gains that never fall; fit them with fit_expected_gain."
             )
-        number = isinstance(self.floor, (int, float)) and not isinstance(self.floor, bool)
+        number = isinstance(self.floor, (int, float, np.number)) and not isinstance(self.floor, bool)
         if not number or not np.isfinite(self.floor) or self.floor < 0:
             raise LevelError(f"the floor of expected_gain must be a finite number of 0 or more, got {self.floor!r}.")
         object.__setattr__(self, "scores", scores)

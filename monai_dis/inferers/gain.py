@@ -15,7 +15,7 @@ from torch import Tensor
 from monai_dis.errors import NetworkError
 from monai_dis.inferers.call import mixed_precision
 from monai_dis.inferers.grid import resample
-from monai_dis.inferers.operations import count_operations
+from monai_dis.inferers.operations import Cost, count_operations
 from monai_dis.inferers.plan import SparsePlan
 
 __all__ = ["Scorer", "scorers_of"]
@@ -51,15 +51,15 @@ class Scorer:
         """
         grid = tuple(logits.shape[2:])
         with mixed_precision(self.autocast, torch.device(device)):
-            gain = self.network(resample(image, grid).to(device), logits.to(device))
+            gain = self.network(resample(image, grid).detach().to(device), logits.detach().to(device))
         expected = (logits.shape[0], 1, *grid)
         if not isinstance(gain, Tensor) or tuple(gain.shape) != expected:
             found = tuple(gain.shape) if isinstance(gain, Tensor) else type(gain).__name__
             raise NetworkError(f"the scorer of level {self.level} must return shape {expected}, got {found}.")
         return gain.to(logits.device, logits.dtype).nan_to_num(nan=1.0).clamp(0.0, 1.0)
 
-    def operations(self, like: Tensor, grid: Sequence[int], channels: int) -> int:
-        """Multiply-accumulates for one image.
+    def cost(self, like: Tensor, grid: Sequence[int], channels: int) -> Cost:
+        """What one image costs; no voxels, since a scorer is small beside the networks.
 
         Args:
             like: tensor of the image's channels, type and device.
@@ -67,7 +67,8 @@ class Scorer:
             channels: logit channels.
         """
         one = like.new_empty((1,))
-        return count_operations(self.network, [one.expand(1, like.shape[1], *grid), one.expand(1, channels, *grid)])
+        inputs = [one.expand(1, like.shape[1], *grid), one.expand(1, channels, *grid)]
+        return Cost(count_operations(self.network, inputs), 0)
 
 
 def scorers_of(

@@ -16,11 +16,13 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import affine_to_spacing, to_affine_nd
+from monai.utils import ensure_tuple, issequenceiterable
 from torch import Tensor
 
 from monai_dis.errors import LevelError
@@ -29,6 +31,7 @@ __all__ = [
     "axis_taps",
     "grid_affine",
     "grid_size",
+    "per_axis",
     "resample",
     "resample_part",
     "scale_from_spacing",
@@ -47,6 +50,11 @@ Field = Sequence[Fraction]
 _PIECE = 1 << 18
 
 
+def per_axis(value: Any, dims: int) -> tuple[Any, ...]:
+    """One number (numpy's too) for each of several axes, or the numbers of a sequence as they are."""
+    return ensure_tuple(value) if issequenceiterable(value) else (value,) * dims
+
+
 def grid_size(size: Sequence[int], scale: float | Sequence[float]) -> tuple[int, ...]:
     """Size of the grid at ``1 / scale`` of an image: ``ceil(S / scale)``, never below one voxel.
 
@@ -61,7 +69,7 @@ def grid_size(size: Sequence[int], scale: float | Sequence[float]) -> tuple[int,
         >>> grid_size((768, 100), 8)
         (96, 13)
     """
-    scales = (float(scale),) * len(size) if isinstance(scale, (int, float)) else tuple(float(s) for s in scale)
+    scales = tuple(float(s) for s in per_axis(scale, len(size)))
     if len(scales) != len(size):
         raise LevelError(f"scale {scales} has {len(scales)} entries, the image has {len(size)} spatial axes.")
     if any(not s >= 1.0 or math.isinf(s) for s in scales):
@@ -95,7 +103,7 @@ def scale_from_spacing(image: Tensor, spacing_mm: float | Sequence[float]) -> tu
     have = spacing_mm_of(image, dims)
     if have is None:
         raise LevelError("a level given in spacing_mm needs a MetaTensor with an affine; give `scale` instead.")
-    want = (float(spacing_mm),) * dims if isinstance(spacing_mm, (int, float)) else tuple(spacing_mm)
+    want = per_axis(spacing_mm, dims)
     if len(want) != dims:
         raise LevelError(f"spacing_mm {want} has {len(want)} entries, the image has {dims} spatial axes.")
     return tuple(max(1.0, w / h) for w, h in zip(want, have, strict=True))

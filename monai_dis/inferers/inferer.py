@@ -5,6 +5,7 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*spatial
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import fields, replace
@@ -31,6 +32,7 @@ from monai_dis.inferers.level import (
     check_overlap,
     check_roi_size,
 )
+from monai_dis.inferers.merge import importance_map
 from monai_dis.inferers.plan import Settings
 from monai_dis.inferers.result import IterativeResult
 from monai_dis.inferers.run import run_levels
@@ -41,11 +43,25 @@ if TYPE_CHECKING:
 __all__ = ["IterativeInferer", "iterative_inference"]
 
 
+class _Setting:
+    """An attribute of the inferer that is one of its settings."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, inferer: IterativeInferer | None, owner: type) -> Any:
+        return self if inferer is None else getattr(inferer.settings, self._name)
+
+    def __set__(self, inferer: IterativeInferer, value: Any) -> None:
+        inferer.settings = inferer.replaced(**{self._name: value}).settings
+
+
 class IterativeInferer(Inferer):
     """Segment a small version of the image, then spend the rest of the computation where that answer is uncertain.
 
     A drop-in for ``monai.inferers.SlidingWindowInferer``; the arguments that both have mean the same. Without a budget
-    every window is refined, which is the sliding window after a coarse pass. No gradients are recorded.
+    every window is refined, which is the sliding window after a coarse pass. Gradients are recorded where the caller has not switched them
+    off, as in MONAI, which keeps every window's activations: infer under ``torch.no_grad()``.
 
     Args:
         roi_size: window size of the sparse levels in voxels of their grids; entries of None or -1 take the whole axis.
@@ -63,6 +79,12 @@ class IterativeInferer(Inferer):
         sw_device: device of windows and networks; that of the input when not given.
         device: device of the answer; that of the input when not given.
         progress: show a progress bar per level.
+        cache_roi_weight_map: compute the weights of a window now and keep them as ``roi_weight_map``.
+        cpu_thresh: images of more voxels than this are put together on the CPU, where ``device`` is not given.
+        buffer_steps: taken for the contract's sake, with no effect: windows are kept as they come, so there is nothing to buffer.
+        buffer_dim: likewise.
+        with_coord: give the network the places of the windows as its second argument, as MONAI does: slices in the padded
+            image, on the grid of the level.
         coarse_scale: scale of level 0 where ``levels`` is not given; the one sparse level then has scale 1.
         budget: `Budget`, a mapping of its fields, ``"auto"`` (windows as long as they are expected to be worth it), or None for
             everywhere; per image.
@@ -74,9 +96,6 @@ class IterativeInferer(Inferer):
         selection: ``"coverage"``, ``"ranked"`` or ``"depth"``.
         merge: ``"blend"``, ``"replace"``, ``"entropy"`` or ``"average"``.
         exploration: share of each level's windows that go by lost detail instead of the score, see `Level`.
-        cpu_thresh: images of more voxels than this are put together on the CPU, where ``device`` is not given.
-        with_coord: give the network the places of the windows as its second argument, as MONAI does: slices in the padded
-            image, on the grid of the level.
         roi_weight_map: weights of a window in the average, for windows of its shape, in place of ``mode``.
         process_fn: ``(outputs, windows, weights) -> (outputs, weights)``, called after the network on every batch of windows;
             not on a level 0 in one pass, which has none.
@@ -107,6 +126,11 @@ class IterativeInferer(Inferer):
         sw_device: torch.device | str | None = None,
         device: torch.device | str | None = None,
         progress: bool = False,
+        cache_roi_weight_map: bool = False,
+        cpu_thresh: int | None = None,
+        buffer_steps: int | None = None,
+        buffer_dim: int = -1,
+        with_coord: bool = False,
         *,
         coarse_scale: float | Sequence[float] = 4,
         budget: Budget | Mapping[str, float | None] | str | None = None,
@@ -117,8 +141,6 @@ class IterativeInferer(Inferer):
         selection: str = "coverage",
         merge: str = "blend",
         exploration: float = 0.0,
-        cpu_thresh: int | None = None,
-        with_coord: bool = False,
         roi_weight_map: Tensor | None = None,
         process_fn: Callable[..., Any] | None = None,
         output: str = "logits",
@@ -170,12 +192,33 @@ class IterativeInferer(Inferer):
             merge=merge,
             exploration=exploration,
             cpu_thresh=cpu_thresh,
+            buffer_steps=buffer_steps,
+            buffer_dim=buffer_dim,
             with_coord=with_coord,
             roi_weight_map=roi_weight_map,
             process_fn=process_fn,
             output=output,
             autocast=autocast,
         )
+        if cache_roi_weight_map and roi_weight_map is None:
+            self.roi_weight_map = _weights_now(roi_size, mode, sigma_scale, device)
+
+    # Those of MONAI's sliding window, for reading and for setting; what is set is checked as what a new inferer is given.
+    roi_size = _Setting()
+    sw_batch_size = _Setting()
+    overlap = _Setting()
+    mode = _Setting()
+    sigma_scale = _Setting()
+    padding_mode = _Setting()
+    cval = _Setting()
+    sw_device = _Setting()
+    device = _Setting()
+    progress = _Setting()
+    cpu_thresh = _Setting()
+    buffer_steps = _Setting()
+    buffer_dim = _Setting()
+    with_coord = _Setting()
+    roi_weight_map = _Setting()
 
     @property
     def budget(self) -> Budget:
@@ -194,7 +237,7 @@ class IterativeInferer(Inferer):
             >>> IterativeInferer(8, overlap=0.5).replaced(budget=Budget(windows=3)).settings.overlap
             0.5
         """
-        settings = {f.name: getattr(self.settings, f.name) for f in fields(self.settings)}
+        settings = {f.name: getattr(self.settings, f.name) for f in fields(self.settings) if f.name != "given_overlap"}
         other = copy(self)
         other.settings = IterativeInferer(**{**settings, **changes}).settings
         return other
@@ -230,7 +273,10 @@ class IterativeInferer(Inferer):
             Logits (B, C, *spatial), or a tuple or dictionary of them where the network answers so; with ``output="labels"``
             the labels of the primary output, see `monai_dis.inferers.mosaic.Mosaic.labels`.
         """
-        result = self.run(inputs, network, *args, **kwargs)
+        # MONAI's takes these with each call too.
+        for_this_call = {name: kwargs.pop(name) for name in ("device", "buffer_steps", "buffer_dim") if name in kwargs}
+        inferer = self.replaced(**for_this_call) if for_this_call else self
+        result = inferer.run(inputs, network, *args, **kwargs)
         return result.labels() if self.settings.output == "labels" else result.outputs()
 
     def run(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> IterativeResult:
@@ -238,8 +284,7 @@ class IterativeInferer(Inferer):
 
         Arguments are those of the call. Nothing of the size of ``C`` x full resolution is made until it is asked for.
         """
-        with torch.no_grad():
-            return run_levels(inputs, network, self.settings, args, kwargs)
+        return run_levels(inputs, network, self.settings, args, kwargs)
 
 
 def iterative_inference(
@@ -255,6 +300,11 @@ def iterative_inference(
     sw_device: torch.device | str | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
+    roi_weight_map: Tensor | None = None,
+    process_fn: Callable[..., Any] | None = None,
+    buffer_steps: int | None = None,
+    buffer_dim: int = -1,
+    with_coord: bool = False,
     *args: Any,
     coarse_scale: float | Sequence[float] = 4,
     budget: Budget | Mapping[str, float | None] | str | None = None,
@@ -266,9 +316,6 @@ def iterative_inference(
     merge: str = "blend",
     exploration: float = 0.0,
     cpu_thresh: int | None = None,
-    with_coord: bool = False,
-    roi_weight_map: Tensor | None = None,
-    process_fn: Callable[..., Any] | None = None,
     output: str = "logits",
     autocast: str | None = None,
     **kwargs: Any,
@@ -299,6 +346,8 @@ def iterative_inference(
         merge=merge,
         exploration=exploration,
         cpu_thresh=cpu_thresh,
+        buffer_steps=buffer_steps,
+        buffer_dim=buffer_dim,
         with_coord=with_coord,
         roi_weight_map=roi_weight_map,
         process_fn=process_fn,
@@ -311,3 +360,13 @@ def iterative_inference(
 def _word(value: Any) -> str:
     """The value of one of MONAI's enumerations, or the string itself."""
     return str(getattr(value, "value", value))
+
+
+def _weights_now(
+    roi_size: Any, mode: str, sigma_scale: float | Sequence[float], device: torch.device | str | None
+) -> Tensor | None:
+    """The weights of a window, as MONAI's sliding window keeps them; None with a warning where its size depends on the image."""
+    if not isinstance(roi_size, Sequence) or min(-1 if n is None else n for n in roi_size) <= 0:
+        warnings.warn("cache_roi_weight_map=True, but cache is not created. (dynamic roi_size?)", stacklevel=3)
+        return None
+    return importance_map(roi_size, mode, sigma_scale, device=device or "cpu")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
+from monai.utils import ensure_tuple
 from torch import Tensor
 
 from monai_dis.errors import LevelError
@@ -106,12 +107,12 @@ class Level:
             check_overlap(self.overlap)
         if self.exploration is not None:
             check_exploration(self.exploration)
-        halos = (self.halo,) if isinstance(self.halo, int) else tuple(self.halo)
+        halos = ensure_tuple(self.halo)
         if any(h < 0 for h in halos):
             raise LevelError(f"halo must be 0 or more voxels, got {self.halo!r}.")
         for name in ("sw_batch_size", "divisible"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and (not isinstance(value, Integral) or value < 1):
                 raise LevelError(f"{name} must be a whole number of 1 or more, got {value!r}.")
         if isinstance(self.uses, str) and self.uses not in ("refine", "coarse"):
             raise LevelError(f"uses must be 'refine', 'coarse' or the index of a refine network, got {self.uses!r}.")
@@ -129,8 +130,8 @@ class Level:
         """
         if isinstance(level, Level):
             return level
-        if isinstance(level, (int, float)):
-            return cls(level)
+        if isinstance(level, Real):
+            return cls(float(level))
         if not isinstance(level, Mapping):
             raise LevelError(f"a level must be a Level, a mapping or a scale, got {type(level).__name__}.")
         names = [f.name for f in fields(cls)]
@@ -152,7 +153,7 @@ class Level:
         value = getattr(self, name)
         if value is None:
             return
-        numbers = (value,) if isinstance(value, (int, float)) else tuple(value)
+        numbers = ensure_tuple(value)
         lowest = 1.0 if name == "scale" else 0.0
         if any(isinstance(n, bool) or not n >= lowest or n == float("inf") or n == 0 for n in numbers):
             rule = "1 or more (1 is full resolution)" if name == "scale" else "above 0"
@@ -199,6 +200,6 @@ def check_overlap(overlap: float | Sequence[float]) -> None:
     Raises:
         LevelError: with the value.
     """
-    shares = (overlap,) if isinstance(overlap, (int, float)) else tuple(overlap)
+    shares = ensure_tuple(overlap)
     if any(not 0 <= share < 1 for share in shares):
         raise LevelError(f"overlap must be 0 or more and below 1, got {overlap!r}.")

@@ -110,7 +110,8 @@ def average_windows(
             continue
         inside, window = parts
         w = (importance if own is None else own)[window]
-        total[image : image + 1][spatial(inside)] += logits[None][spatial(window)] * w
+        # In place on the view: with +=, autograd would not take a window that fills the region.
+        total[image : image + 1][spatial(inside)].add_(logits[None][spatial(window)] * w)
         weight[image, 0][inside] += w
     return total / torch.where(weight > 0, weight, torch.ones_like(weight)), weight
 

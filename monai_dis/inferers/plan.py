@@ -13,6 +13,7 @@ from torch import Tensor
 from monai_dis.errors import LevelError
 from monai_dis.inferers.budget import Budget
 from monai_dis.inferers.expected_gain import ExpectedGain
+from monai_dis.inferers.grid import per_axis
 from monai_dis.inferers.level import Level
 from monai_dis.inferers.windows import WindowGrid, full_roi, window_grid
 
@@ -36,6 +37,8 @@ class Settings:
     device: torch.device | str | None = None
     progress: bool = False
     cpu_thresh: int | None = None
+    buffer_steps: int | None = None
+    buffer_dim: int = -1
     with_coord: bool = False
     roi_weight_map: Tensor | None = None
     process_fn: Callable[..., Any] | None = None
@@ -47,6 +50,13 @@ class Settings:
     exploration: float = 0.0
     output: str = "logits"
     autocast: str | None = None
+    # where the inferer widens the overlap that it was given
+    given_overlap: float | Sequence[float] | None = None
+
+    @property
+    def callers_overlap(self) -> float | Sequence[float]:
+        """The overlap that the caller gave."""
+        return self.overlap if self.given_overlap is None else self.given_overlap
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,7 @@ def plan_sparse_levels(settings: Settings, image: Tensor) -> tuple[SparsePlan, .
             SparsePlan(
                 index=index,
                 windows=windows,
-                halo=_per_axis(level.halo, dims),
+                halo=_halo(level.halo, dims),
                 mode=_own(level.mode, settings.mode),
                 selection=_own(level.selection, settings.selection),
                 score=score,
@@ -190,8 +200,8 @@ def _own(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _per_axis(halo: int | Sequence[int], dims: int) -> tuple[int, ...]:
-    halos = (halo,) * dims if isinstance(halo, int) else tuple(int(h) for h in halo)
+def _halo(halo: int | Sequence[int], dims: int) -> tuple[int, ...]:
+    halos = tuple(int(h) for h in per_axis(halo, dims))
     if len(halos) != dims:
         raise LevelError(f"halo {halos} has {len(halos)} entries, the image has {dims} spatial axes.")
     return halos

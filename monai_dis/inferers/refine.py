@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, NamedTuple
 
@@ -20,8 +20,9 @@ from monai_dis.errors import NetworkError
 from monai_dis.inferers.batching import WindowBatch, is_out_of_memory, moved_to_cpu
 from monai_dis.inferers.call import NetworkCall, Places, places_of
 from monai_dis.inferers.grid import spatial
+from monai_dis.inferers.merge import weight_map
 from monai_dis.inferers.mosaic import Mosaic
-from monai_dis.inferers.outputs import OutputForm, flatten_outputs
+from monai_dis.inferers.outputs import OutputForm, Ratio, at_ratio, scaled_outputs, sized
 from monai_dis.inferers.plan import Settings, SparsePlan
 from monai_dis.inferers.reading import BelowReader, ImageReader
 from monai_dis.inferers.statistics import Stopwatch
@@ -79,13 +80,16 @@ def refine_windows(
                     given = source.read(batch)
                 with watch.stage("refine"):
                     outputs, own = size.call(lambda given=given: _answer(refiner, given, plan))  # type: ignore[misc]
-                    _check(outputs, own, mosaics, form, plan.index)
                 with watch.stage("merge"):
                     # A copy without the halo, so that the halo's memory goes.
-                    kept = [output[spatial(inside)].clone() if any(plan.halo) else output for output in outputs]
+                    kept = [
+                        _without_halo(o, ratio, plan) if any(plan.halo) else o
+                        for o, ratio in zip(outputs, own.ratios, strict=True)
+                    ]
                     weight = None
                     if settings.process_fn is not None:
-                        kept, weight = _processed(kept, given.window[spatial(inside)], mosaics[0], plan, settings)
+                        kept, own, weight = _processed(kept, own, given.window[spatial(inside)], plan, settings)
+                    _check(kept, own, mosaics, form, plan.index)
                     # To where the answer lies before any is added: a batch is in all mosaics or in none.
                     # Channels first, since voxels of one class are what is worked on from here.
                     kept = [
@@ -97,8 +101,10 @@ def refine_windows(
                 caught: BaseException | None = error
             else:
                 caught = None
-                for mosaic, output in zip(mosaics, kept, strict=True):
-                    mosaic.add_windows(plan.index, images[batch].tolist(), corners[batch].tolist(), output, weight)
+                for mosaic, output, ratio in zip(mosaics, kept, form.ratios, strict=True):
+                    places = [at_ratio(corner, ratio) for corner in corners[batch].tolist()]
+                    own_weight = None if weight is None else sized(weight, output.shape[2:])
+                    mosaic.add_windows(plan.index, images[batch].tolist(), places, output, own_weight)
                 done = batch.stop
                 advance(batch.stop - batch.start)
             if caught is not None:
@@ -188,29 +194,35 @@ class _Read(NamedTuple):
 
 def _answer(refiner: NetworkCall, given: _Given, plan: SparsePlan) -> tuple[list[Tensor], OutputForm]:
     answer = refiner(given.window, given.places, below=given.below, condition=given.condition)
-    return flatten_outputs(answer, len(given.window), plan.read_size, f"network of level {plan.index}")
+    return scaled_outputs(answer, len(given.window), plan.read_size, f"network of level {plan.index}")
+
+
+def _without_halo(output: Tensor, ratio: Ratio, plan: SparsePlan) -> Tensor:
+    """The part of an answer that is the window itself."""
+    start, size = at_ratio(plan.halo, ratio), at_ratio(plan.windows.roi, ratio)
+    return output[spatial([slice(a, a + n) for a, n in zip(start, size, strict=True)])].clone()
 
 
 def _processed(
-    outputs: Sequence[Tensor], window: Tensor, mosaic: Mosaic, plan: SparsePlan, settings: Settings
-) -> tuple[list[Tensor], Tensor]:
-    """What ``process_fn`` makes of the windows' answers, and the weight (*roi) that it gives them."""
+    outputs: Sequence[Tensor], form: OutputForm, window: Tensor, plan: SparsePlan, settings: Settings
+) -> tuple[list[Tensor], OutputForm, Tensor]:
+    """What ``process_fn`` makes of the windows' answers, the form of that, and the weight (*roi) that it gives them."""
     assert settings.process_fn is not None
-    importance = mosaic.importance(plan.index).to(device=window.device, dtype=window.dtype)
+    importance = weight_map(plan.windows.roi, plan.mode, settings.sigma_scale, settings.roi_weight_map, window)
     processed, weight = settings.process_fn(tuple(outputs), window, importance)
-    outputs, _ = flatten_outputs(tuple(processed), len(window), plan.windows.roi, "process_fn")
+    outputs, own = scaled_outputs(tuple(processed), len(window), plan.windows.roi, "process_fn")
     if weight.numel() != importance.numel():
         raise NetworkError(
             f"process_fn must return one weight for each voxel of a window {plan.windows.roi}, got shape {tuple(weight.shape)}."
         )
-    return outputs, weight.reshape(plan.windows.roi)
+    return outputs, replace(form, ratios=own.ratios), weight.reshape(plan.windows.roi)
 
 
 def _check(outputs: Sequence[Tensor], own: OutputForm, mosaics: Sequence[Mosaic], form: OutputForm, level: int) -> None:
     if own != form or len(outputs) != len(mosaics):
         raise NetworkError(
             f"the network of level {level} must answer in the form of the coarse network (a tensor, or as many tensors "
-            "under the same names)."
+            "under the same names, of the same share of its window's size)."
         )
     for output, mosaic in zip(outputs, mosaics, strict=True):
         if output.shape[1] != mosaic.channels:

@@ -19,20 +19,11 @@ from monai_dis.inferers.batching import adapted
 from monai_dis.inferers.grid import spacing_mm_of
 from monai_dis.inferers.mosaic import Mosaic
 from monai_dis.inferers.outputs import OutputForm
+from monai_dis.inferers.prices import Counts
 from monai_dis.inferers.statistics import Statistics, Stopwatch, WindowRecord
 from monai_dis.inferers.survey import VoxelCounts, survey
 
-__all__ = ["Counts", "IterativeResult"]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Operations of a run in multiply-accumulates, see `monai_dis.inferers.statistics.Statistics`."""
-
-    coarse: int = 0
-    refine: int = 0
-    full_pass: float = 0.0
-    sliding_window: float = 0.0
+__all__ = ["IterativeResult"]
 
 
 @dataclass(frozen=True)
@@ -127,10 +118,12 @@ class IterativeResult:
             images=self.mosaic.images,
             windows=self.windows,
             windows_total=self.windows_total,
-            operations=counts.coarse + counts.refine,
-            operations_coarse=counts.coarse,
+            operations=round(counts.coarse + counts.refine),
+            operations_coarse=round(counts.coarse),
             operations_full_pass=counts.full_pass,
             operations_sliding_window=counts.sliding_window,
+            operations_callers_window=counts.callers_window,
+            operations_unit=counts.unit,
             seconds=dict(self._watch.seconds),
             calls=dict(self._watch.calls),
             uncertain_left=left,
@@ -173,7 +166,8 @@ class IterativeResult:
         return self._surveyed.counts
 
     def _survey_now(self, *, labels: bool) -> tuple[Tensor | None, VoxelCounts | None]:
-        return adapted(lambda: survey(self.mosaic, labels=labels, score_size=self._score_size), self.mosaics)
+        with torch.no_grad():
+            return adapted(lambda: survey(self.mosaic, labels=labels, score_size=self._score_size), self.mosaics)
 
     def _composed(self, mosaic: Mosaic) -> Tensor:
         with self._watch.stage("merge"):

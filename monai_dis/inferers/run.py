@@ -17,21 +17,23 @@ from monai_dis.inferers.budget import Spending, WindowCost, affordable_windows
 from monai_dis.inferers.call import NetworkCall, check_condition
 from monai_dis.inferers.coarse import coarse_pass
 from monai_dis.inferers.footprint import Footprint
-from monai_dis.inferers.gain import Scorer, scorers_of
+from monai_dis.inferers.gain import scorers_of
 from monai_dis.inferers.grid import resample
 from monai_dis.inferers.merge import weight_map
 from monai_dis.inferers.mosaic import Layer, Mosaic
+from monai_dis.inferers.operations import CallCosts
+from monai_dis.inferers.outputs import Ratio, at_ratio, sized
 from monai_dis.inferers.plan import Settings, SparsePlan, plan_sparse_levels
+from monai_dis.inferers.prices import Counts, Prices
 from monai_dis.inferers.reading import ImageReader
 from monai_dis.inferers.refine import refine_windows
-from monai_dis.inferers.result import Counts, IterativeResult
+from monai_dis.inferers.result import IterativeResult
 from monai_dis.inferers.score import WindowScores, lost_detail, probabilities, score_windows
 from monai_dis.inferers.select import select_windows
 from monai_dis.inferers.stages import stages_of
 from monai_dis.inferers.statistics import Stopwatch, WindowRecord
-from monai_dis.inferers.windows import window_grid
 
-__all__ = ["Prices", "level_limit", "run_levels", "score_level", "window_records"]
+__all__ = ["check_inputs", "level_limit", "run_levels", "score_level", "window_records"]
 
 
 def run_levels(
@@ -49,7 +51,7 @@ def run_levels(
     Raises:
         ImageError: when the input is not a batch of images.
     """
-    _check_inputs(inputs)
+    check_inputs(inputs)
     plans = plan_sparse_levels(settings, inputs)
     stages = stages_of(network, settings.levels)
     image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
@@ -58,37 +60,40 @@ def run_levels(
     condition = check_condition(kwargs.pop("condition", None), inputs)
     if settings.device is None and settings.cpu_thresh is not None and prod(image.shape[2:]) > settings.cpu_thresh:
         settings = replace(settings, device="cpu")
+    costs = CallCosts()
     watch = Stopwatch(cuda=any(d.startswith("cuda") for d in (str(settings.sw_device), str(image.device))))
 
     with watch.stage("coarse", calls=0):
         first = NetworkCall(
-            stages.coarse, False, args, kwargs, settings.with_coord, condition is not None, settings.autocast
+            stages.coarse, False, args, kwargs, settings.with_coord, condition is not None, settings.autocast, costs
         )
         coarse = coarse_pass(image, condition, settings.levels[0].grid_of(inputs), first, settings)
     watch.calls["coarse"] = coarse.calls
-    mosaics = [_mosaic(output, coarse.footprint, image, plans, settings) for output in coarse.outputs]
+    mosaics = [
+        _mosaic(output, ratio, coarse.footprint, image, plans, settings)
+        for output, ratio in zip(coarse.outputs, coarse.form.ratios, strict=True)
+    ]
     refiners = [
-        NetworkCall(n, c, args, kwargs, settings.with_coord, condition is not None, settings.autocast)
+        NetworkCall(n, c, args, kwargs, settings.with_coord, condition is not None, settings.autocast, costs)
         for n, c in zip(stages.refine, stages.conditioned, strict=True)
     ]
     scorers = scorers_of(plans, stages.scorers, settings.autocast)
-    prices = Prices(image, plans, refiners, scorers, mosaics[0], settings)
-
-    per_image = coarse.operations() / image.shape[0] if prices.needed else 0.0
-    spent = [Spending(operations=per_image)] * image.shape[0]
+    prices = Prices(image, plans, refiners, scorers, mosaics[0], settings, coarse.cost)
+    unit = prices.unit() if prices.needed else None
+    spent = [Spending(operations=0.0 if unit is None else prices.coarse(unit))] * image.shape[0]
     records: list[WindowRecord] = []
     score_size = mosaics[0].grid_size(0)
     scored: list[SparsePlan] = []
     smaller = coarse.image  # the image on the last grid that a network saw it on
     for plan, refiner, scorer in zip(plans, refiners, scorers, strict=True):
-        cost = prices.of(plan)
-        toll = prices.scoring(plan) if prices.needed else 0
+        cost = prices.of(plan, unit)
+        toll = 0.0 if unit is None else prices.scoring(plan, unit)
         limits = [level_limit(settings, plan, s.plus_operations(toll), cost) for s in spent]
         below = mosaics[0].grid_size(plan.index - 1)
         score_size = plan.score_grid(below)
         if all(limit == 0 for limit in limits):
             continue
-        with watch.stage("score"):
+        with watch.stage("score"), torch.no_grad():
             gain = None
             if scorer is not None:
                 seen = smaller if smaller.shape[2:] == below else image
@@ -99,7 +104,7 @@ def run_levels(
             if plan.exploration > 0:
                 level_image = resample(image, plan.windows.grid)
                 explore = score_windows(lost_detail(level_image, below), None, plan.windows, parts=plan.cell_parts)
-        with watch.stage("select"):
+        with watch.stage("select"), torch.no_grad():
             floor = plan.lowest_score(settings.budget)
             picks = [
                 select_windows(
@@ -124,75 +129,14 @@ def run_levels(
         refine_windows(reader, extra, plan, [p[0] for p in picks], refiner, mosaics, coarse.form, settings, watch)
 
     # By itself: a result that waits for its counts must not keep the images of the pass in memory.
-    image_count, coarse_operations = image.shape[0], coarse.operations
+    coarse_cost = coarse.cost
 
     def counts() -> Counts:
-        refined = sum(prices.window(p) * sum(r.level == p.index for r in records) for p in plans)
-        refined += image_count * sum(prices.scoring(p) for p in scored)
-        full, sliding = prices.references(coarse_operations())
-        return Counts(coarse_operations(), refined, full, sliding)
+        refined = [sum(r.level == p.index for r in records) for p in plans]
+        return prices.counts(coarse_cost(), refined, scored)
 
     total = sum(len(p.windows) - len(p.done) for p in plans) * image.shape[0]
     return IterativeResult(mosaics, coarse.form, inputs, tuple(records), total, counts, score_size, watch)
-
-
-class Prices:
-    """What windows cost; networks are only counted when somebody asks."""
-
-    def __init__(
-        self,
-        image: Tensor,
-        plans: Sequence[SparsePlan],
-        refiners: Sequence[NetworkCall],
-        scorers: Sequence[Scorer | None],
-        mosaic: Mosaic,
-        settings: Settings,
-    ) -> None:
-        # One voxel stands for the image: a result that waits for its counts must not keep the image in memory.
-        self._like = image.new_empty((1, image.shape[1], 1), device=torch.device(settings.sw_device or image.device))
-        self._batch, self._size = image.shape[0], tuple(image.shape[2:])
-        self._plans, self._refiners, self._scorers = plans, refiners, scorers
-        self._channels = mosaic.channels
-        self._below = [mosaic.grid_size(p.index - 1) for p in plans]
-        budgets = [settings.budget, *[p.budget for p in plans]]
-        self.needed = bool(plans) and any(b.counts_operations for b in budgets)
-
-    def window(self, plan: SparsePlan) -> int:
-        """Multiply-accumulates of one window of a level."""
-        return self._refiners[plan.index - 1].operations(self._like, plan.read_size, self._channels)
-
-    def scoring(self, plan: SparsePlan) -> int:
-        """Multiply-accumulates of a level's scorer for one image; 0 where it has none."""
-        scorer = self._scorers[plan.index - 1]
-        return 0 if scorer is None else scorer.operations(self._like, self._below[plan.index - 1], self._channels)
-
-    def of(self, plan: SparsePlan) -> WindowCost:
-        """The price of one window; operations only where a budget asks for them."""
-        share = plan.windows.share
-        if not self.needed:
-            return WindowCost(share)
-        return WindowCost(share, self.window(plan), self._full_pass(), self._sliding_window())
-
-    def references(self, coarse: int) -> tuple[float, float]:
-        """Operations of a full pass and of a sliding window at overlap 0.5, for the batch.
-
-        Without sparse levels the coarse network stands in, as far as its own pass tells.
-        """
-        if not self._plans:
-            return float(coarse), float(coarse)
-        return self._batch * self._full_pass(), self._batch * self._sliding_window()
-
-    def _bare_window(self) -> float:
-        """A window of the finest level without its halo."""
-        plan = self._plans[-1]
-        return self.window(plan) * prod(plan.windows.roi) / prod(plan.read_size)
-
-    def _sliding_window(self) -> float:
-        return len(window_grid(self._size, self._plans[-1].windows.roi, 0.5)) * self._bare_window()
-
-    def _full_pass(self) -> float:
-        roi = self._plans[-1].windows.roi
-        return self._bare_window() * prod(max(1.0, n / r) for n, r in zip(self._size, roi, strict=True))
 
 
 def level_limit(settings: Settings, plan: SparsePlan, spent: Spending, cost: WindowCost) -> int | None:
@@ -249,24 +193,33 @@ def window_records(
 
 
 def _mosaic(
-    coarse: Tensor, footprint: Footprint | None, image: Tensor, plans: Sequence[SparsePlan], settings: Settings
+    coarse: Tensor,
+    ratio: Ratio,
+    footprint: Footprint | None,
+    image: Tensor,
+    plans: Sequence[SparsePlan],
+    settings: Settings,
 ) -> Mosaic:
     activation = settings.activation or ("softmax" if coarse.shape[1] > 1 else "sigmoid")
     if activation == "softmax" and coarse.shape[1] < 2:
         raise NetworkError("activation 'softmax' needs two channels or more; use 'sigmoid' for a network with one.")
-    layers = [
-        Layer(
-            p.windows.grid,
-            p.windows.roi,
-            p.merge,
-            weight_map(p.windows.roi, p.mode, settings.sigma_scale, settings.roi_weight_map, coarse),
-        )
-        for p in plans
-    ]
-    return Mosaic(coarse, image.shape[2:], activation, layers, footprint)
+    layers = []
+    for plan in plans:
+        roi = at_ratio(plan.windows.roi, ratio)
+        weight = weight_map(plan.windows.roi, plan.mode, settings.sigma_scale, settings.roi_weight_map, coarse)
+        layers.append(Layer(at_ratio(plan.windows.grid, ratio), roi, plan.merge, sized(weight, roi)))
+    if footprint is not None and ratio is not None:
+        corners = np.asarray([at_ratio(corner, ratio) for corner in footprint.corners.tolist()])
+        footprint = Footprint(corners, sized(footprint.importance, at_ratio(footprint.importance.shape, ratio)))
+    return Mosaic(coarse, at_ratio(image.shape[2:], ratio), activation, layers, footprint)
 
 
-def _check_inputs(inputs: Tensor) -> None:
+def check_inputs(inputs: Tensor) -> None:
+    """Refuse what is no batch of images.
+
+    Raises:
+        ImageError: with what it is.
+    """
     if not isinstance(inputs, torch.Tensor):
         raise ImageError(f"inputs must be a tensor of shape (B, C, *spatial), got {type(inputs).__name__}.")
     if not 3 <= inputs.ndim <= 5 or 0 in inputs.shape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from monai_dis.errors import NetworkError
@@ -53,7 +54,7 @@ def stages_of(network: Callable[..., Any], levels: tuple[Level, ...]) -> Stages:
             refine.append(pair.coarse)
             conditioned.append(False)
             continue
-        refine.append(pair.refiner(level.uses if isinstance(level.uses, int) else index))
+        refine.append(pair.refiner(level.uses if isinstance(level.uses, Integral) else index))
         conditioned.append(bool(pair.conditioned))
     scorer = getattr(pair, "scorer_of", lambda index: None)
     scorers = tuple(scorer(index) for index in range(len(sparse)))

@@ -50,6 +50,10 @@ class Statistics:
         operations_coarse: the part of level 0.
         operations_full_pass: of the finest refine network once over the whole images at full resolution without overlap.
         operations_sliding_window: of the same network in a sliding window at overlap 0.5.
+        operations_callers_window: of the same network in a sliding window at the overlap that the caller gave, which is what a caller
+            of MONAI's sliding window would have paid.
+        operations_unit: ``"multiply-accumulates"``; ``"voxels"`` that networks are given where torch cannot count one of them, such as
+            a session of another runtime.
         seconds: per stage; ``merge`` grows when logits or labels are composed.
         calls: per stage; for ``coarse`` and ``refine`` the network calls.
         uncertain_left: per image, share of the area whose entropy is above 0.5 after refinement.
@@ -65,6 +69,8 @@ class Statistics:
     operations_coarse: int
     operations_full_pass: float
     operations_sliding_window: float
+    operations_callers_window: float
+    operations_unit: str
     seconds: dict[str, float]
     calls: dict[str, int]
     uncertain_left: tuple[float, ...]
@@ -86,6 +92,11 @@ class Statistics:
         """Operations as a share of `operations_sliding_window`; 0 when that is not known to cost anything."""
         return self.operations / self.operations_sliding_window if self.operations_sliding_window else 0.0
 
+    @property
+    def fraction_of_callers_window(self) -> float:
+        """Operations as a share of `operations_callers_window`; 0 when that is not known to cost anything."""
+        return self.operations / self.operations_callers_window if self.operations_callers_window else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types: dictionaries, lists, numbers."""
         plain = asdict(self)
@@ -93,6 +104,7 @@ class Statistics:
         plain["windows_refined"] = self.windows_refined
         plain["fraction_of_full_pass"] = self.fraction_of_full_pass
         plain["fraction_of_sliding_window"] = self.fraction_of_sliding_window
+        plain["fraction_of_callers_window"] = self.fraction_of_callers_window
         return _listed(plain)
 
 

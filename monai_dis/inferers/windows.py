@@ -14,6 +14,7 @@ import numpy as np
 from monai.data.utils import dense_patch_slices
 
 from monai_dis.errors import LevelError
+from monai_dis.inferers.grid import per_axis
 
 __all__ = ["WindowGrid", "full_roi", "window_grid"]
 
@@ -67,7 +68,7 @@ def full_roi(roi_size: Sequence[int | None] | int, grid: Sequence[int]) -> tuple
     Raises:
         LevelError: when the number of entries is not the number of axes.
     """
-    sizes = (roi_size,) * len(grid) if isinstance(roi_size, int) else tuple(roi_size)
+    sizes = per_axis(roi_size, len(grid))
     if len(sizes) != len(grid):
         raise LevelError(f"roi_size {sizes} has {len(sizes)} entries, the image has {len(grid)} spatial axes.")
     return tuple(int(g) if r is None or r <= 0 else int(r) for r, g in zip(sizes, grid, strict=True))
@@ -92,7 +93,7 @@ def window_grid(
         ((0, 2, 4, 6), (0,))
     """
     roi = full_roi(roi_size, grid)
-    shares = (float(overlap),) * len(roi) if isinstance(overlap, (int, float)) else tuple(overlap)
+    shares = per_axis(overlap, len(roi))
     if len(shares) != len(roi):
         raise LevelError(f"overlap {shares} has {len(shares)} entries, the image has {len(roi)} spatial axes.")
     starts = []

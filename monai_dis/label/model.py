@@ -205,6 +205,7 @@ class LabelModel:
             case.standing[key] = self._run(case.prepared.batch, request, watch)
         return case.standing[key]
 
+    @torch.no_grad()
     def _run(self, batch: Tensor, request: InferRequest, watch: Stopwatch) -> Standing:
         model = self.model
         operations = request.budget if request.mode == "dis" else None

@@ -20,7 +20,7 @@ from monai_dis.errors import BudgetError, DisError
 from monai_dis.inferers import Budget, IterativeInferer
 from monai_dis.inferers.batching import windows_at_once
 from monai_dis.inferers.call import mixed_precision
-from monai_dis.inferers.operations import count_operations
+from monai_dis.inferers.operations import Cost, count_operations
 from monai_dis.inferers.plan import SparsePlan, plan_sparse_levels
 from monai_dis.inferers.score import hard_labels
 from monai_dis.inferers.stages import stages_of
@@ -51,6 +51,7 @@ class Runner:
     overlap: float = SLIDING_OVERLAP
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @torch.no_grad()
     def __call__(self, image: Tensor, *, logits: bool = False) -> tuple[Tensor, dict[str, Any]]:
         """Run on one image.
 
@@ -106,7 +107,8 @@ class Runner:
         elif isinstance(logits, Mapping):
             logits = next(iter(logits.values()))
 
-        each = count_operations(network, [image.new_empty((1,)).expand(1, image.shape[1], *roi)])
+        counted = count_operations(network, [image.new_empty((1,)).expand(1, image.shape[1], *roi)])
+        each, unit = (math.prod(roi), Cost.VOXELS) if counted is None else (counted, Cost.OPERATIONS)
         count = len(window_grid(size, roi, self.overlap))
         full_pass = each * math.prod(max(1.0, n / r) for n, r in zip(size, roi, strict=True))
         sliding = each * len(window_grid(size, roi, SLIDING_OVERLAP))
@@ -122,6 +124,7 @@ class Runner:
             "operations_coarse": 0,
             "operations_full_pass": full_pass,
             "operations_sliding_window": sliding,
+            "operations_unit": unit,
             "fraction_of_full_pass": count * each / full_pass if full_pass else 0.0,
             "fraction_of_sliding_window": count * each / sliding if sliding else 0.0,
             "seconds": {"refine": seconds},

@@ -25,12 +25,14 @@ from monai_dis.inferers.call import NetworkCall, places_of
 from monai_dis.inferers.gain import Scorer, scorers_of
 from monai_dis.inferers.merge import weight_map
 from monai_dis.inferers.mosaic import Layer
+from monai_dis.inferers.operations import CallCosts, Cost
 from monai_dis.inferers.outputs import OutputForm, flatten_outputs
 from monai_dis.inferers.plan import Settings, SparsePlan, dense_windows, plan_sparse_levels
+from monai_dis.inferers.prices import Counts, Prices
 from monai_dis.inferers.reading import ImageReader
 from monai_dis.inferers.refine import refine_windows
-from monai_dis.inferers.result import Counts, IterativeResult
-from monai_dis.inferers.run import Prices, level_limit, window_records
+from monai_dis.inferers.result import IterativeResult
+from monai_dis.inferers.run import level_limit, window_records
 from monai_dis.inferers.score import WindowScores, probabilities, score_windows, uncertainty
 from monai_dis.inferers.select import select_windows
 from monai_dis.inferers.stages import stages_of
@@ -119,9 +121,10 @@ class _Levels:
             _check_plan(plan)
         stages = stages_of(run.network, run.settings.levels)
         with_coord, autocast = self.settings.with_coord, self.settings.autocast
-        self.coarse = NetworkCall(stages.coarse, with_coord=with_coord, autocast=autocast)
+        costs = CallCosts()
+        self.coarse = NetworkCall(stages.coarse, with_coord=with_coord, autocast=autocast, costs=costs)
         self.refiners = [
-            NetworkCall(n, c, with_coord=with_coord, autocast=autocast)
+            NetworkCall(n, c, with_coord=with_coord, autocast=autocast, costs=costs)
             for n, c in zip(stages.refine, stages.conditioned, strict=True)
         ]
         self.scorers = scorers_of(self.plans, stages.scorers, self.settings.autocast)
@@ -133,29 +136,29 @@ class _Levels:
             dense = _DensePass(run, settings, self.coarse, settings.levels[0].grid_of(self.like))
             watch.calls["coarse"] = dense.compute()
         mosaic = self._mosaic(dense)
-        prices = Prices(self.like.as_tensor(), self.plans, self.refiners, self.scorers, mosaic, settings)
-        spent = Spending(operations=dense.price() if prices.needed else 0.0)
+        prices = Prices(self.like.as_tensor(), self.plans, self.refiners, self.scorers, mosaic, settings, dense.price)
+        unit = prices.unit() if prices.needed else None
+        spent = Spending(operations=0.0 if unit is None else prices.coarse(unit))
         records, total, scored = [], 0, []
         score_size = mosaic.grid_size(0)
         for plan, refiner, scorer in zip(self.plans, self.refiners, self.scorers, strict=True):
             outside = [*plan.done, *_empty_windows(plan.windows, run.tissue)]
             total += len(plan.windows) - len(set(outside))
             score_size = plan.score_grid(mosaic.grid_size(plan.index - 1))
-            toll = prices.scoring(plan) if prices.needed else 0
-            limit = level_limit(settings, plan, spent.plus_operations(toll), prices.of(plan))
+            toll = 0.0 if unit is None else prices.scoring(plan, unit)
+            limit = level_limit(settings, plan, spent.plus_operations(toll), prices.of(plan, unit))
             if limit == 0:
                 continue
             if scorer is not None:
                 scored.append(plan)
             picks = self._choose(mosaic, plan, scorer, score_size, limit, sorted(set(outside)))
-            spent = spent.plus_operations(toll).plus(len(picks[0]), prices.of(plan))
+            spent = spent.plus_operations(toll).plus(len(picks[0]), prices.of(plan, unit))
             records.extend(window_records(plan, [picks], self.like.shape[2:]))
             self._refine(mosaic, plan, refiner, picks[0], dense.form)
 
         def counts() -> Counts:
-            refined = sum(prices.window(p) * sum(r.level == p.index for r in records) for p in self.plans)
-            refined += sum(prices.scoring(p) for p in scored)
-            return Counts(dense.operations(), refined, *prices.references(dense.operations()))
+            refined = [sum(r.level == p.index for r in records) for p in self.plans]
+            return prices.counts(dense.cost(), refined, scored)
 
         return IterativeResult([mosaic], dense.form, self.like, tuple(records), total, counts, score_size, watch)
 
@@ -324,23 +327,23 @@ class _DensePass:
 
         return run_tiles(self.store, self.frame, of_tile, ground, report)
 
-    def operations(self) -> int:
-        """Multiply-accumulates of all tiles that a network looked at, in this run or before."""
+    def cost(self) -> Cost:
+        """What all tiles cost that a network looked at, in this run or before."""
         if self.windows is not None:
-            each = self.network.operations(self._one, self.windows.roi)
+            each = self.network.cost(self._one, self.windows.roi)
             return each * sum(self.windows_in(region) for region in self._computed())
         sizes = Counter(self.frame.read_size(region) for region in self._computed())
-        return sum(count * self.network.operations(self._one, size) for size, count in sizes.items())
+        return sum((self.network.cost(self._one, size) * count for size, count in sizes.items()), Cost(0, 0))
 
-    def price(self) -> float:
+    def price(self) -> Cost:
         """What a budget pays for it: one pass over the same ground, without what is computed again around tiles."""
         if self.windows is not None:
             share = sum(_area(region) for region in self._computed()) / prod(self.grid)
-            return share * len(self.windows) * self.network.operations(self._one, self.windows.roi)
-        total = 0.0
+            return self.network.cost(self._one, self.windows.roi) * (share * len(self.windows))
+        total = Cost(0, 0)
         for region in self._computed():
             size = self.frame.read_size(region)
-            total += self.network.operations(self._one, size) * prod(self.frame.tile_size(region)) / prod(size)
+            total += self.network.cost(self._one, size) * (prod(self.frame.tile_size(region)) / prod(size))
         return total
 
     @property

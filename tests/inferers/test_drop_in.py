@@ -116,9 +116,12 @@ def test_from_an_inferer_that_is_there(kind: type[SlidingWindowInferer]) -> None
     assert made.settings.roi_weight_map is not None and made.budget == Budget(windows=3)
 
 
-def test_overlap_is_one_half_at_least() -> None:
-    assert DropInInferer.of(SlidingWindowInferer(16)).settings.overlap == 0.5
-    assert DropInInferer(16, overlap=(0.25, 0.75)).settings.overlap == (0.5, 0.75)
+@pytest.mark.parametrize(("overlap", "candidates"), [(0.25, 81), (0.5, 81), (0.75, 289)])
+def test_windows_are_chosen_at_an_overlap_of_one_half_at_least(overlap: float, candidates: int) -> None:
+    inferer = DropInInferer.of(SlidingWindowInferer(16, overlap=overlap), Budget(windows=1))
+
+    assert inferer.overlap == overlap
+    assert inferer.run(torch.randn(1, 1, 80, 80), FixedConv(2, 1, 2)).windows_total == candidates
 
 
 def test_other_settings_keep_it_a_drop_in() -> None:

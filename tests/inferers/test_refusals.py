@@ -115,7 +115,7 @@ class Odd(nn.Module):
     ("kind", "words"),
     [
         ("channels", "returns 2 channels, the coarse network 1"),
-        ("size", "must keep the number of inputs and their spatial size"),
+        ("size", "of the same share of its window.s size"),
         ("batch", "must keep the number of inputs"),
         ("tuple", "must answer in the form of the coarse network"),
         ("text", "must return a tensor"),

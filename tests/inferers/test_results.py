@@ -92,10 +92,6 @@ def test_an_integer_image_gives_float_logits() -> None:
     assert got.dtype == torch.float32
 
 
-def test_no_gradients_are_recorded() -> None:
-    assert not IterativeInferer(8)(torch.randn(1, 1, 16, 16), FixedConv(2, 1, 2)).requires_grad
-
-
 def test_labels_and_uncertainty_are_those_of_the_logits() -> None:
     image = torch.randn(2, 1, 30, 41)
     for classes, activation in ((3, None), (1, None), (3, "sigmoid")):

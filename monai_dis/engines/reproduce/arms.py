@@ -82,9 +82,7 @@ def answer_all(image: Tensor, truth: Tensor, networks: Networks, experiment: Exp
         # The first draw of a generator of its own: the same windows whatever else is evaluated.
         drawn = np.random.default_rng([experiment.seed, number, crc32(name.encode())]).permutation(len(windows))
         chosen = {"random": drawn[:number], "oracle": np.argsort(-gains, kind="stable")[:number]}
-        cost = coarse.operations + number * count_operations(
-            refine, [image.new_empty((1, image.shape[1], *windows.roi))]
-        )
+        cost = coarse.operations + number * _counted(refine, image.new_empty((1, image.shape[1], *windows.roi)))
         for kind, choice in chosen.items():
             logits = _replace(image, networks.coarse, experiment.coarse_scale, windows, refined, choice)
             yield Answer(Arm(kind, number), logits, cost, None, _corners(windows, choice), len(windows))
@@ -155,9 +153,15 @@ def _dense(image: Tensor, network: nn.Module, arm: Arm) -> Answer:
     small = resample(image, grid_size(size, arm.number))
     logits = resample(network(small).float(), size)
     seconds = _now(image) - start
-    return Answer(arm, logits, count_operations(network, [small]), seconds)
+    return Answer(arm, logits, _counted(network, small), seconds)
 
 
+def _counted(network: nn.Module, image: Tensor) -> int:
+    """Multiply-accumulates; those of the experiment's networks can always be counted."""
+    return count_operations(network, [image]) or 0
+
+
+@torch.no_grad()
 def _dis(image: Tensor, coarse: nn.Module, refine: nn.Module, coarse_scale: int, number: int) -> Answer:
     roi = tuple(n // number for n in image.shape[2:])
     inferer = poster_inferer(coarse_scale, number, roi)
