@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
@@ -106,6 +107,13 @@ class WindowBatch:
         )
 
 
+_NO_MEMORY = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|cannot allocate memory|"
+    r"(CUDNN|CUBLAS|CUSPARSE|CUSOLVER|CUFFT|HIPBLAS|MIOPEN)_(STATUS_)?ALLOC_FAILED",
+    re.IGNORECASE,
+)
+
+
 def one_pass(run: Callable[[], T], size: Sequence[int], device: torch.device) -> T:
     """Run level 0 on a whole grid.
 
@@ -116,8 +124,8 @@ def one_pass(run: Callable[[], T], size: Sequence[int], device: torch.device) ->
     if error is None:
         return cast(T, answer)
     raise OutOfMemoryError(
-        f"level 0: one pass over {' x '.join(map(str, size))} voxels does not fit into the memory of {device}; use a larger "
-        "coarse_scale, give level 0 a roi_size, so that it runs in windows, or give fewer images at a time."
+        f"level 0: one pass over {' x '.join(map(str, size))} voxels does not fit into the memory of {device}, nor does a window; use a "
+        "larger coarse_scale or a smaller roi_size, or give fewer images at a time."
     ) from error
 
 
@@ -170,6 +178,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on an accelerator or on the CPU."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    # The CPU's allocator raises a plain RuntimeError.
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("not enough memory" in text or "can't allocate memory" in text)
+    # The CPU's allocator, Metal, the driver below PyTorch and NVIDIA's libraries say it in a plain RuntimeError.
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None

@@ -5,6 +5,7 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*grid`` 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -28,6 +29,8 @@ from monai_dis.inferers.windows import WindowGrid, full_roi, window_grid
 
 __all__ = ["CoarsePass", "coarse_pass"]
 
+
+logger = logging.getLogger("monai_dis")
 
 _NOTHING = Cost(0, 0)
 
@@ -67,30 +70,48 @@ def coarse_pass(
     """
     small = resample(image, grid)
     extra = None if condition is None else resample(condition, grid)
-    windows, overlap = dense_windows(settings, grid), settings.levels[0].overlap
-    overlap = settings.overlap if overlap is None else overlap
-    multiple = settings.levels[0].divisible
+    windows = dense_windows(settings, grid)
     if windows is not None:
-        return _in_windows(small, extra, windows, overlap, network, settings)
-    if multiple is not None:
-        return _in_one_pass(small, extra, multiple, network, settings)
-    like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
-    multiple = network.fitting_multiple(like)
-    if multiple is not None:
-        return _in_one_pass(small, extra, multiple, network, settings)
-    # A network of fixed size, as transformers are, gets windows of the size that the finer levels have.
+        overlap = settings.levels[0].overlap
+        return _in_windows(small, extra, windows, settings.overlap if overlap is None else overlap, network, settings)
     windows = window_grid(grid, full_roi(settings.roi_size, grid), 0.0)
-    if not network.accepts(like, windows.roi):
-        try:
-            return _in_first_that_fits(small, extra, network, settings)
-        except OutOfMemoryError:
+    refused: Exception | None = None
+    try:
+        if not _is_of_fixed_size(small, windows.roi, network, settings):
+            return _in_one_pass_padded(small, extra, network, settings)
+    except OutOfMemoryError as error:
+        if prod(windows.roi) >= prod(grid):
             raise
-        except Exception as error:  # whatever a foreign network raises
-            try:
-                return _in_windows(small, extra, windows, 0.0, network, settings)
-            except Exception:
-                raise error from None  # the network itself says what is wrong with the whole image
-    return _in_windows(small, extra, windows, 0.0, network, settings)
+        logger.warning(
+            "level 0: the whole image does not fit into memory in one pass, it goes in windows of %s", windows.roi
+        )
+        # Where the sliding window runs, this runs: with its overlap.
+        windows, refused = window_grid(grid, windows.roi, settings.overlap), error.with_traceback(None)
+    except Exception as error:  # whatever a foreign network raises: it may take windows all the same
+        refused = error
+    overlap = settings.overlap if isinstance(refused, OutOfMemoryError) else 0.0
+    try:
+        return _in_windows(small, extra, windows, overlap, network, settings)
+    except Exception as error:
+        # The network itself says what is wrong with the whole image.
+        raise refused or error from None
+
+
+def _is_of_fixed_size(small: Tensor, roi: tuple[int, ...], network: NetworkCall, settings: Settings) -> bool:
+    """Whether a network takes windows of the size that the finer levels have and no multiple, as transformers are."""
+    if settings.levels[0].divisible is not None:
+        return False
+    like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
+    return network.fitting_multiple(like) is None and network.accepts(like, roi)
+
+
+def _in_one_pass_padded(small: Tensor, extra: Tensor | None, network: NetworkCall, settings: Settings) -> CoarsePass:
+    """One pass over the image, padded as the level says or as the network asks for."""
+    like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
+    multiple = settings.levels[0].divisible or network.fitting_multiple(like)
+    if multiple is not None:
+        return _in_one_pass(small, extra, multiple, network, settings)
+    return _in_first_that_fits(small, extra, network, settings)
 
 
 def _in_first_that_fits(small: Tensor, extra: Tensor | None, network: NetworkCall, settings: Settings) -> CoarsePass:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from monai_dis.errors import LevelError, OutOfMemoryError
-from monai_dis.inferers import Budget, IterativeInferer, Level
+from monai_dis.inferers import Budget, DropInInferer, IterativeInferer, Level
 from monai_dis.inferers.batching import is_out_of_memory, windows_at_once
 from monai_dis.inferers.call import computes_bfloat16, mixed_precision
 from monai_dis.networks import ResidualRefiner, TwoStageNet
@@ -140,6 +140,56 @@ def test_level_0_in_windows_shrinks_too_and_in_one_pass_says_what_to_do() -> Non
     assert got.statistics.calls["coarse"] == len(coarse.tried) - 2
     with pytest.raises(OutOfMemoryError, match=r"level 0: one pass over 16 x 16 voxels .* coarse_scale"):
         IterativeInferer(8)(image, TwoStageNet(Narrow(FixedConv(2, 1, 2), 0), FixedConv(2, 1, 2)))
+
+
+class Small(nn.Module):
+    """Runs out of memory for more than so many voxels at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.network, self.most = FixedConv(2, 1, 2), most
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(x, torch._subclasses.FakeTensor) and x[:, 0].numel() > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        answer: torch.Tensor = self.network(x)
+        return answer
+
+
+@pytest.mark.parametrize("windows", [1, 2])
+@pytest.mark.parametrize(
+    "inferer",
+    [DropInInferer(32, 4, 0.5, budget={"sliding_window": 0.4}), IterativeInferer(32, 4, 0.5, coarse_scale=1)],
+    ids=["drop-in", "iterative"],
+)
+def test_where_the_sliding_window_runs_the_drop_in_runs(
+    inferer: IterativeInferer, windows: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Memory for so many windows: the first pass over a whole image goes in windows too."""
+    image = torch.randn(1, 1, 60, 41)
+
+    with caplog.at_level(logging.WARNING, "monai_dis"):
+        got = inferer.run(image, Small(windows * 1024))
+
+    assert "does not fit into memory in one pass, it goes in windows of (32, 32)" in caplog.text
+    assert got.logits().shape == (1, 2, 60, 41)
+    assert got.statistics.operations > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory",
+        "MPS backend out of memory (MPS allocated: 8.00 GB)",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuFFT error: CUFFT_ALLOC_FAILED",
+        "HIP out of memory. Tried to allocate 2.00 GiB",
+    ],
+)
+def test_the_texts_of_exhausted_accelerators(text: str) -> None:
+    assert is_out_of_memory(RuntimeError(text))
+    assert not is_out_of_memory(ValueError(text))
 
 
 def test_an_answer_that_does_not_fit_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
