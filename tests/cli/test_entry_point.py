@@ -51,18 +51,26 @@ def test_monai_bundle_run_does_the_same(tiny_bundle: Path, photo: Path, tmp_path
 @pytest.mark.slow
 @pytest.mark.skipif(not (CLONE / "setup.py").is_file(), reason="needs a clone to build a wheel from")
 def test_a_wheel_carries_the_bundles_and_finds_them_by_name(tmp_path: Path) -> None:
+    """Built as ``python -m build`` does: the wheel from what the source distribution holds."""
     source = tmp_path / "source"  # a build leaves folders beside what it builds
     source.mkdir()
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(CLONE / name, source)
-    for name in ("monai_dis", "bundles"):
+    for name in ("monai_dis", "bundles", "apps"):
         shutil.copytree(CLONE / name, source / name)
-    build = [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--no-build-isolation", "--quiet"]
+    code = f"from setuptools import build_meta; print(build_meta.build_sdist({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", code], cwd=source, check=True, capture_output=True)
+    (archive_file,) = tmp_path.glob("monai_dis-*.tar.gz")
+    shutil.unpack_archive(archive_file, tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    build = [sys.executable, "-m", "pip", "wheel", str(unpacked), "--no-deps", "--no-build-isolation", "--quiet"]
     build += ["--wheel-dir", str(tmp_path)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("monai_dis-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
+    for app in CLONE.glob("apps/dis/*.py"):
+        assert (tmp_path / "site" / "monai_dis" / "_apps" / "dis" / app.name).read_bytes() == app.read_bytes()
     expected = {path.parents[1].name for path in CLONE.glob("bundles/*/configs/metadata.json")}
     code = (
         "import json, monai_dis, monai_dis.bundle as b\n"
