@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,9 @@ __all__ = ["Engine", "ExportedRun", "Session", "Size", "as_float", "size_of", "t
 Size = tuple[tuple[int, ...], ...]
 """Channels and spatial size of each input: its shape without the batch."""
 
+SessionKey = tuple[Size | None, torch.device, int]
+"""The size that a session is for, or where its export is; device and threads."""
+
 _MOST_SESSIONS = 4  # of a network; each holds the network once more, prepared for its size
 
 
@@ -41,6 +45,7 @@ class Engine(Protocol):
     """What opens exported models."""
 
     name: str
+    by_size: bool  # whether a session is for one size
 
     def read(self, content: bytes) -> Any:
         """A model from the bytes of an ONNX file."""
@@ -65,10 +70,11 @@ class ExportedRun:
     def __init__(self, original: nn.Module, engine: Engine, folder: Path | None = None) -> None:
         self.original = original
         self.engine = engine
+        self.runtime = engine.name  # in messages
         self.cache = ExportCache(folder, type(original).__name__)
         self.models: dict[Size | None, Any] = {}  # the exports that were compared; None stands for any size
         self._alone: set[Size] = set()  # sizes that need an export of their own
-        self._sessions: Recent[tuple[Size, torch.device, int], Session] = Recent(_MOST_SESSIONS)
+        self._sessions: Recent[SessionKey, Session] = Recent(_MOST_SESSIONS)
         self._forms: dict[tuple[Any, ...], TreeSpec] = {}  # shapes that were compared, and the form of their answer
         self._calls: Counter[Size] = Counter()
         self.digest = ""  # of what the network computes
@@ -79,7 +85,7 @@ class ExportedRun:
         Raises:
             BackendError: when the network cannot be exported, or the export answers otherwise than PyTorch.
         """
-        given = tensors_of(inputs, kwargs, self.engine.name)
+        given = tensors_of(inputs, kwargs, self.runtime)
         # Mixed precision is PyTorch's own way to be fast; an export is made, and compared, in float32.
         with torch.autocast(given[0].device.type, enabled=False):
             return self._answer(given)
@@ -100,11 +106,16 @@ class ExportedRun:
 
     def session(self, inputs: Sequence[Tensor], threads: int) -> Session:
         """What answers inputs of shapes that were compared before."""
-        size = size_of(inputs)
-        key = (size, inputs[0].device, threads)
+        place = self.place(size_of(inputs))
         return self._sessions.get(
-            key, lambda: self.engine.open(self.models[self.place(size)], as_float(inputs), threads)
+            self._key(place, inputs, threads), lambda: self._open(self.models[place], inputs, threads)
         )
+
+    def _key(self, place: Size | None, inputs: Sequence[Tensor], threads: int) -> SessionKey:
+        return (size_of(inputs) if self.engine.by_size else place, inputs[0].device, threads)
+
+    def _open(self, model: Any, inputs: Sequence[Tensor], threads: int) -> Session:
+        return self.engine.open(model, as_float(inputs), threads)
 
     def place(self, size: Size) -> Size | None:
         """Which export answers a size: its own, or None for the one for any size."""
@@ -115,7 +126,7 @@ class ExportedRun:
             return session(as_float(inputs))
         except Exception as error:  # whatever the runtime raises
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise BackendError(f"{self._name} fails in {self.engine.name} ({reason}).") from error
+            raise BackendError(f"{self._name} fails in {self.runtime} ({reason}).") from error
 
     def differs(self, answer: Sequence[Tensor], expected: Sequence[Tensor]) -> str:
         """How an answer differs from PyTorch's by more than it may; an empty string where it does not."""
@@ -127,8 +138,8 @@ class ExportedRun:
 
     def _sample(self, inputs: Sequence[Tensor], answer: Sequence[Tensor], call: int) -> None:
         """Compare one item of the batch with PyTorch's answer to it."""
-        count = len(inputs[0])
-        if any(len(x) != count for x in (*inputs, *answer)):
+        count = len(inputs[0]) if inputs[0].ndim else 1
+        if any(x.ndim == 0 or len(x) != count for x in (*inputs, *answer)):
             item = slice(None)  # the first axis is no batch
         else:
             item = slice(call % count, call % count + 1)
@@ -143,16 +154,19 @@ class ExportedRun:
     def _compare(self, inputs: Sequence[Tensor], threads: int) -> TreeSpec:
         """Find the export that answers these inputs as PyTorch does; the form of the answer is returned."""
         expected, form = tree_flatten(self._reference(inputs))
-        size, key = size_of(inputs), (size_of(inputs), inputs[0].device, threads)
+        size = size_of(inputs)
         if not all(isinstance(y, Tensor) for y in expected):
             raise BackendError(f"{self._name} returns more than tensors.")
         problem: BackendError | str = ""
         for own_size in (False, True) if size not in self._alone else (True,):
             place = size if own_size else None
+            key = self._key(place, inputs, threads)
             for content in self._candidates(place, inputs):
                 try:
                     model = self.engine.read(content()) if callable(content) else content
-                    session = self.engine.open(model, as_float(inputs), threads)
+                    if model is not self.models.get(place):
+                        self._sessions.drop(key)  # it is of another export
+                    session = self._sessions.get(key, partial(self._open, model, inputs, threads))
                     problem = found = ExportedRun.differs(self, session(as_float(inputs)), expected)
                 except BackendError as error:
                     problem = error
@@ -162,7 +176,6 @@ class ExportedRun:
                     continue
                 if not found:
                     self.models[place] = model
-                    self._sessions.put(key, session)
                     if own_size:
                         self._alone.add(size)
                     return form
@@ -197,7 +210,7 @@ class ExportedRun:
         return f"{self.digest} {versions('torch', 'onnx', 'onnxscript')} {REVISION} {size}"
 
     def _disagreement(self, problem: str) -> BackendError:
-        return BackendError(f"{self._name} does not answer in {self.engine.name} as it does in PyTorch ({problem}).")
+        return BackendError(f"{self._name} does not answer in {self.runtime} as it does in PyTorch ({problem}).")
 
     @property
     def _name(self) -> str:

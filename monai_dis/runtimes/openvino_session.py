@@ -23,6 +23,7 @@ class OpenVino:
     """
 
     name = "openvino"
+    by_size = True
 
     def __init__(self) -> None:
         self._core = require("openvino", self.name).Core()

@@ -52,11 +52,13 @@ class QuantisedRun(ExportedRun):
 
     def __init__(self, original: nn.Module, engine: OpenVino, folder: Path | None = None) -> None:
         super().__init__(original, engine, folder)
+        self.runtime = "openvino-int8"
         self._reads = engine.read_parts
         self._nncf = require("nncf", "openvino-int8")
         self._openvino = require("openvino", "openvino-int8")
         self._small: dict[Size | None, Any] = {}
         self._eight: Recent[tuple[Size, int], Session] = Recent(self._sessions.most)
+        self._sessions = Recent(1)  # those in float32 are compared, and not used after that
         self.samples: list[Sample] = []
         self.recording = False
 

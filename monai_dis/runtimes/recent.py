@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator
 from typing import Generic, TypeVar
 
 __all__ = ["Recent"]
@@ -43,6 +43,14 @@ class Recent(Generic[Key, Value]):
         self._entries.move_to_end(key)
         while len(self._entries) > self.most:
             self._entries.popitem(last=False)
+
+    def drop(self, key: Key) -> None:
+        """Forget an entry, if it is there."""
+        self._entries.pop(key, None)
+
+    def items(self) -> ItemsView[Key, Value]:
+        """Keys and entries, those used last at the end."""
+        return self._entries.items()
 
     def __contains__(self, key: object) -> bool:
         return key in self._entries

@@ -169,3 +169,14 @@ def test_tried_operations_pass() -> None:
             nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), nn.PReLU()).eval(), [torch.ones(1, 1, 8, 8)]
         )
     )
+
+
+def test_onnx_runtime_has_one_session_for_all_sizes() -> None:
+    needs("onnx")
+    network = nn.Conv2d(1, 1, 3, padding=1).eval()
+    other = with_runtime(network, "onnx")
+    with torch.no_grad():
+        for n in (8, 12, 20, 8):
+            x = torch.randn(1, 1, n, n)
+            torch.testing.assert_close(other(x), network(x))
+    assert len(other.run._sessions) == 1
