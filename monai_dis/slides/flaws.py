@@ -6,7 +6,7 @@ and shows something on the next coarser one was lost; where the coarser level is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from monai_dis.checks.findings import Finding, finding
 
-__all__ = ["Flaw", "finding_of", "ground_of", "is_even", "paint"]
+__all__ = ["Flaw", "finding_of", "ground_of", "is_even"]
 
 _LISTED = 5
 _EVEN = 8  # values between which compression moves an empty place
@@ -55,16 +55,6 @@ def finding_of(flaws: Sequence[Flaw]) -> Finding:
 def ground_of(channels: int, dtype: np.dtype) -> int:
     """What an empty place looks like: glass on slides in colour, nothing on those of intensities."""
     return _BYTE if channels == len("RGB") and dtype == np.uint8 else 0
-
-
-def paint(pixels: NDArray[np.generic], corner: Sequence[int], flaws: Iterable[Flaw], ground: int) -> None:
-    """Set what flaws of this level cover in a region (C, X, Y) to the value of ground."""
-    for flaw in flaws:
-        parts = [
-            slice(max(a - c, 0), max(min(a + n - c, length), 0))
-            for a, n, c, length in zip(flaw.corner, flaw.size, corner, pixels.shape[1:], strict=True)
-        ]
-        pixels[:, parts[0], parts[1]] = ground
 
 
 def is_even(pixels: NDArray[np.generic]) -> bool:

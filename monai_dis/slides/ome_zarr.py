@@ -74,7 +74,7 @@ class ZarrPyramid(Pyramid):
 
     def read(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
         """See `Pyramid.read`."""
-        if any(each.level == level for each in self.flaws):
+        if self._ground:
             return self._by_chunks(level, corner, size)
         return self._whole(level, corner, size)
 
@@ -123,12 +123,11 @@ class ZarrPyramid(Pyramid):
         return Flaw(key[0], corner, (width, height), missing)
 
     def _by_chunks(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
-        """A region chunk by chunk, without those that cannot be decoded."""
+        """A region chunk by chunk, without those that are shown as ground."""
         out = np.full((self.channels, *size), ground_of(self.channels, self.dtype), self.dtype)
-        damaged = {each.corner for each in self.flaws if each.level == level}
         sides = self._sides(level)
         for place in product(*(range(c // s * s, c + n, s) for c, n, s in zip(corner, size, sides, strict=True))):
-            if place not in damaged:
+            if (level, place) not in self._ground:
                 low = [max(p, c) for p, c in zip(place, corner, strict=True)]
                 high = [min(p + s, c + n) for p, s, c, n in zip(place, sides, corner, size, strict=True)]
                 x, y = (slice(a - c, b - c) for a, b, c in zip(low, high, corner, strict=True))

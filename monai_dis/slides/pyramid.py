@@ -37,7 +37,6 @@ class Pyramid(ABC):
         file_bytes: size of the file.
         bytes_read: bytes of pixels that were read so far, with repetitions; None where the reader cannot tell.
         bytes_touched: the same without repetitions.
-        flaws: tiles that are shown as empty ground, see `mend`.
     """
 
     path: Path
@@ -48,7 +47,7 @@ class Pyramid(ABC):
     file_bytes: int
     bytes_read: int | None = None
     bytes_touched: int | None = None
-    flaws: tuple[Flaw, ...] = ()
+    _ground: frozenset[tuple[int, tuple[int, int]]] | set[tuple[int, tuple[int, int]]] = frozenset()
 
     @abstractmethod
     def read(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
@@ -76,7 +75,9 @@ class Pyramid(ABC):
 
     def mend(self, flaws: Iterable[Flaw]) -> None:
         """From now on show these tiles as empty ground."""
-        self.flaws = (*self.flaws, *flaws)
+        if not isinstance(self._ground, set):
+            self._ground = set()
+        self._ground.update((each.level, each.corner) for each in flaws)  # by the tile's place: there may be many
 
     def lost(self, flaws: Iterable[Flaw]) -> list[Flaw]:
         """Those flaws that were no empty places when the slide was written; the others are shown as ground from now on.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from monai_dis.data.tiff_pixels import TiffPixels
 from monai_dis.errors import ImageError
 from monai_dis.slides.extra import require
-from monai_dis.slides.flaws import Flaw, ground_of, paint
+from monai_dis.slides.flaws import Flaw, ground_of
 from monai_dis.slides.pyramid import Pyramid
 from monai_dis.slides.scenes import planes_sentence
 from monai_dis.slides.tiff_series import slide_series
@@ -69,7 +69,6 @@ class TiffPyramid(Pyramid):
         self.channels = pixels.channels if len(self._levels[0]) == 1 else len(self._levels[0])
         self.spacing_um = _spacing_um(self._file, first)
         self.bytes_read = self.bytes_touched = 0
-        self._left_out: set[tuple[int, int, int]] = set()  # level, column and row of tiles that are shown as ground
         self._touched: set[tuple[int, int, int]] = set()
         self._cache: OrderedDict[tuple[int, int, int], NDArray[np.generic]] = OrderedDict()
         self._cached = 0
@@ -84,10 +83,19 @@ class TiffPyramid(Pyramid):
                 self._fill(into, level, number, page, channel, corner)
             parts.append(self._pixels[level][number].converted(stored))
         pixels = np.concatenate(parts).astype(self.dtype, copy=False)
-        paint(
-            pixels, corner, (each for each in self.flaws if each.level == level), ground_of(self.channels, self.dtype)
-        )
+        if self._ground:
+            self._paint(pixels, level, corner)
         return pixels
+
+    def _paint(self, pixels: NDArray[np.generic], level: int, corner: Sequence[int]) -> None:
+        """Set what lies under tiles that are shown as ground in a region (C, X, Y)."""
+        page, (left, top) = self._levels[level][0], (int(n) for n in corner)
+        columns, rows = int(page.chunks[1]), int(page.chunks[0])
+        for y in range(top // rows * rows, top + pixels.shape[2], rows):
+            for x in range(left // columns * columns, left + pixels.shape[1], columns):
+                if (level, (x, y)) in self._ground:
+                    part = slice(max(x - left, 0), x + columns - left), slice(max(y - top, 0), y + rows - top)
+                    pixels[:, part[0], part[1]] = ground_of(self.channels, self.dtype)
 
     def find_flaws(self, decode: bool = False) -> list[Flaw]:
         """See `Pyramid.find_flaws`."""
@@ -136,21 +144,13 @@ class TiffPyramid(Pyramid):
         right, bottom = left + out.shape[1], top + out.shape[2]
         for row in range(top // rows, -(-bottom // rows)):
             for column in range(left // columns, -(-right // columns)):
-                if (level, column, row) in self._left_out:
+                if (level, (column * columns, row * rows)) in self._ground:
                     continue
                 tile = self._segment(level, number, page, (channel * down + row) * across + column)
                 x, y = column * columns, row * rows
                 a, b = max(left, x), min(right, x + tile.shape[1])
                 c, d = max(top, y), min(bottom, y + tile.shape[2])
                 out[:, a - left : b - left, c - top : d - top] = tile[: out.shape[0], a - x : b - x, c - y : d - y]
-
-    def mend(self, flaws: Iterable[Flaw]) -> None:
-        """See `Pyramid.mend`."""
-        flaws = tuple(flaws)
-        super().mend(flaws)
-        for each in flaws:
-            rows, columns = self._levels[each.level][0].chunks[:2]
-            self._left_out.add((each.level, each.corner[0] // int(columns), each.corner[1] // int(rows)))
 
     def _segment(self, level: int, number: int, page: Any, index: int) -> NDArray[np.generic]:
         """One decoded tile or strip (C, X, Y)."""
