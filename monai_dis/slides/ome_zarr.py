@@ -167,7 +167,7 @@ def _multiscale(group: Any, path: Path, scene: int | None) -> tuple[Any, Mapping
     images = _images(group)
     if not images:
         raise ImageError(f"{path} holds no multiscale image of OME-Zarr; give the folder of one.")
-    return _multiscale(group[chosen_scene(path, images, scene, str)], path, None)
+    return _multiscale(group[chosen_scene(path, images, scene, lambda each: str(path / each))], path, None)
 
 
 def _is_whole_blosc(chunk: Path) -> bool:

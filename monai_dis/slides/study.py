@@ -283,7 +283,7 @@ def _mended(pyramid: Pyramid, policies: Mapping[str, Policy]) -> tuple[Finding, 
         return ()
     findings = apply_policy([finding_of(lost)], policies)
     if verdict(findings) is Policy.REJECT:
-        sentence = f"{pyramid.path} is damaged: {findings[0].message}"
+        sentence = f"{pyramid.path} is cut off or damaged: {findings[0].message}"
         raise RefusedError(sentence, {"findings": [each.to_dict() for each in findings]})
     pyramid.mend(lost)
     return findings

@@ -159,7 +159,7 @@ class TiffPyramid(Pyramid):
             self._cache.move_to_end(key)
             return self._cache[key]
         if problem := self._problem(page, index):
-            raise ImageError(f"{self.path} has a tile that is {problem}; get a new copy of it.")
+            raise ImageError(f"{self.path} is cut off or damaged (a tile is {problem}); get a new copy of it.")
         count = int(page.databytecounts[index])
         with _explained(self.path):
             handle = self._file.filehandle
@@ -174,7 +174,7 @@ class TiffPyramid(Pyramid):
             self._touched.add(key)
             self.bytes_touched += count
         if decoded is None:
-            raise ImageError(f"{self.path} has a tile that is missing; get a new copy of it.")
+            raise ImageError(f"{self.path} is cut off or damaged (a tile is missing); get a new copy of it.")
         # (depth, rows, columns, samples); what an edge tile holds beyond the image is cut off.
         tile = np.ascontiguousarray(decoded[0, : shape[1], : shape[2]].transpose(2, 1, 0))
         self._cache[key] = tile
