@@ -88,6 +88,9 @@ TABLE: dict[str, Code] = {
     "PHOTOMETRIC_MIXED": Code(REJECT, "MONOCHROME1 and MONOCHROME2, or colour and grey, in one series."),
     "PHOTOMETRIC_MONOCHROME1": Code(WARN, "MONOCHROME1 in CT, MR or PET; values are used as they are."),
     "PICTURE_TURNED": Code(WARN, "A picture that its file wants to be shown turned; its segmentation is turned likewise."),
+    "PIXELS_MISSING": Code(
+        REJECT, "Tiles or chunks of a slide are missing or damaged; relaxed, they are taken as empty ground.", True
+    ),
     "PIXEL_BITS": Code(FIX, "Signed values of fewer bits than are allocated are masked and sign-extended."),
     "PIXEL_NON_SQUARE": Code(FIX, "Rows and columns are spaced differently."),
     "PIXEL_PADDING": Code(FIX, "Pixels with PixelPaddingValue are set to air."),

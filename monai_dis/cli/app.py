@@ -110,6 +110,12 @@ def segment(
             help="Read the images from disk piece by piece. Without it, SVS, OME-Zarr and tiled TIFF of more than 67 million pixels are.",
         ),
     ] = False,
+    scene: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER|all", help="Which of several scenes of a slide, from 1; all: each, with results of its own."
+        ),
+    ] = None,
     settings: SetOption = None,
     result: Annotated[
         Format | None,
@@ -146,6 +152,7 @@ def segment(
         selection=read_pairs(select, "--select"),
         uncertainty=uncertainty,
         tiled=slide,
+        scene=scene,
     )
     overrides = config_overrides(
         settings,

@@ -28,6 +28,7 @@ class Options:
         limits: sizes beyond which an input is refused.
         statement: in the descriptions of DICOM results, in place of the statement of research use; None for that.
         tiled: read every image that is no DICOM from disk piece by piece, however small.
+        scene: of a slide with several, its number from 1, or ``"all"``; None where each has one.
     """
 
     format: str | None = None
@@ -37,6 +38,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     statement: str | None = None
     tiled: bool = False
+    scene: str | None = None
 
     @classmethod
     def of_words(
@@ -54,6 +56,8 @@ class Options:
         """
         if format is not None and format not in FORMATS:
             raise DicomError(f"the format must be one of {', '.join(FORMATS)}, got {format!r}.")
+        if (scene := others.get("scene")) is not None and scene != "all" and not (scene.isdecimal() and int(scene) > 0):
+            raise DicomError(f"the scene is {scene!r}; give its number, from 1, or all.")
         return cls(format=format, policies=read_policy(policies or {}), limits=Limits.of_words(limits or {}), **others)
 
     @property

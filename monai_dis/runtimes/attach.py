@@ -22,7 +22,8 @@ def with_runtime(network: nn.Module, runtime: str, *, cache_dir: str | Path | No
     """The network, computed by a runtime; for inferers it is as before.
 
     Of a `TwoStageNet` the coarse network, each refine network and each scorer run there, each as a whole; what answers clicks stays
-    in PyTorch. Every other network runs there as a whole. Weights are those of ``network``, which stays as it is.
+    in PyTorch. Every other network runs there as a whole. Weights are those of ``network``, which stays as it is. A part that cannot be
+    exported, or is found to answer otherwise than in PyTorch, runs in PyTorch from there on, and one warning says why.
 
     Args:
         network: in evaluation mode, on its device.

@@ -5,23 +5,21 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*spatial
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from monai_dis.bundle.weights import weights_digest
 from monai_dis.data.atomic import atomic_path
 from monai_dis.errors import BackendError
 from monai_dis.runtimes.extra import require
+from monai_dis.runtimes.stable_norm import stable_norms
 
-__all__ = ["export_onnx", "network_digest"]
+__all__ = ["export_onnx"]
 
 
 def export_onnx(
@@ -30,7 +28,7 @@ def export_onnx(
     """A network as an ONNX model, for any batch size.
 
     An export for any spatial size can be wrong for sizes unlike the example's, and no tool says so: where a network pads or crops by
-    a rule, the export keeps what the rule gave for the example. `with_runtime` compares every shape with PyTorch before it trusts it.
+    a rule, the export keeps what the rule gave for the example. `with_runtime` compares every shape with PyTorch before it is used.
 
     Args:
         network: in evaluation mode; takes tensors alone.
@@ -52,32 +50,24 @@ def export_onnx(
     shapes = tuple(dict.fromkeys((0, *each), torch.export.Dim.AUTO) for each in axes)
     try:
         with _quiet(), torch.no_grad():
-            program = torch.onnx.export(network, examples, dynamo=True, dynamic_shapes=shapes, verbose=False)
+            program = torch.onnx.export(
+                network,
+                examples,
+                dynamo=True,
+                dynamic_shapes=shapes,
+                custom_translation_table=stable_norms(),
+                verbose=False,
+            )
             assert program is not None
             content: bytes = program.model_proto.SerializeToString()
     except Exception as error:
         raise BackendError(
-            f"the network {type(network).__name__} cannot be exported to ONNX ({_reason(error)}); use the runtime torch."
+            f"the network {type(network).__name__} cannot be exported to ONNX ({_reason(error)})."
         ) from error
     if path is not None:
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
     return content
-
-
-def network_digest(network: nn.Module) -> str:
-    """SHA-256 of what an export depends on: structure, plain attributes, weights, PyTorch's version."""
-    digest = hashlib.sha256(f"{torch.__version__} {weights_digest(network)}".encode())
-    for name, module in network.named_modules():
-        plain = {key: value for key, value in sorted(vars(module).items()) if _is_plain(value)}
-        digest.update(f"{name} {type(module).__module__}.{type(module).__qualname__} {plain};".encode())
-    return digest.hexdigest()
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(_is_plain(item) for item in value)
-    return isinstance(value, (bool, int, float, str, type(None)))
 
 
 def _reason(error: BaseException) -> str:

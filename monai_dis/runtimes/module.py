@@ -5,6 +5,7 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*spatial
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,18 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
+from monai_dis.errors import BackendError
+
 __all__ = ["RuntimeModule"]
+
+logger = logging.getLogger(__name__)
 
 
 class RuntimeModule(nn.Module):
     """The network's answer from a runtime; its shapes, its operations, its training from PyTorch.
+
+    Where the runtime cannot compute the network, or does not answer as PyTorch does, that is logged once, and PyTorch answers from
+    then on.
 
     Operations are counted, and sizes tried, on fake tensors or under a counter: those go to the original, so that what is reported
     is what the network costs, whatever computes it.
@@ -32,17 +40,27 @@ class RuntimeModule(nn.Module):
         self.original = original
         self.run = run
         self.runtime = runtime
+        self.given_up = False
         self.train(original.training)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """What the original returns for image (B, Ci, *spatial) and its further inputs: logits (B, C, *spatial)."""
         if self.training or _is_watched(inputs):
             return self.original(*inputs, **kwargs)
-        return self.run(*inputs, **kwargs)
+        if self.given_up:
+            return self.original(*inputs, **kwargs)
+        try:
+            return self.run(*inputs, **kwargs)
+        except BackendError as error:
+            answer = self.original(*inputs, **kwargs)  # an error that is the network's own comes again from here
+            self.given_up = True
+            self.run = _nothing  # its models are not needed any more
+            logger.warning("%s It runs in PyTorch from here on.", _sentence(str(error)))
+            return answer
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
-        return f"runtime={self.runtime!r}"
+        return f"runtime={self.runtime!r}" + (", given_up=True" if self.given_up else "")
 
 
 def _is_watched(inputs: tuple[Any, ...]) -> bool:
@@ -50,3 +68,11 @@ def _is_watched(inputs: tuple[Any, ...]) -> bool:
     if _get_current_dispatch_mode_stack():
         return True
     return any(isinstance(x, Tensor) and (x.is_meta or isinstance(x, FakeTensor)) for x in inputs)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
+
+
+def _nothing(*inputs: Any, **kwargs: Any) -> Any:
+    raise BackendError("the runtime was given up.")

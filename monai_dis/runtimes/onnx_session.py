@@ -21,6 +21,7 @@ class OnnxRuntime:
     """
 
     name = "onnx"
+    by_size = False
 
     def __init__(self) -> None:
         self._package = require("onnxruntime", self.name)

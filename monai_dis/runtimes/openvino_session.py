@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from monai_dis.runtimes.extra import require
+from monai_dis.runtimes.tried_operations import refuse_untried
 
 __all__ = ["OpenVino"]
 
@@ -22,15 +23,25 @@ class OpenVino:
     """
 
     name = "openvino"
+    by_size = True
 
     def __init__(self) -> None:
         self._core = require("openvino", self.name).Core()
         for package in ("onnx", "onnxscript"):
             require(package, self.name)
 
-    def read(self, content: Any) -> Any:
-        """A model of OpenVINO from the bytes of one of ONNX, or from the path of one of its own files."""
+    def read(self, content: bytes) -> Any:
+        """A model of OpenVINO from the bytes of one of ONNX.
+
+        Raises:
+            BackendError: when the model has operations that OpenVINO is not known to compute.
+        """
+        refuse_untried(content)
         return self._core.read_model(content)
+
+    def read_parts(self, structure: bytes, weights: bytes) -> Any:
+        """A model from the two files of OpenVINO's own form."""
+        return self._core.read_model(structure, weights)
 
     def open(self, model: Any, inputs: Sequence[Tensor], threads: int) -> OpenVinoSession:
         """A session for inputs of the spatial size of these, which is faster than one for any size.

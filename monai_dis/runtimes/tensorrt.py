@@ -6,9 +6,9 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*spatial
 from __future__ import annotations
 
 import copy
-import hashlib
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from monai_dis.data.atomic import atomic_path
 from monai_dis.errors import BackendError
-from monai_dis.runtimes.agreement import largest_difference, reference_answer, tolerance_on
-from monai_dis.runtimes.export import network_digest
+from monai_dis.runtimes.agreement import is_sampled, largest_difference, reference_answer, tolerance_on
+from monai_dis.runtimes.export_cache import ExportCache, is_there
 from monai_dis.runtimes.exported import Size, size_of, tensors_of
 from monai_dis.runtimes.extra import require_tensorrt
+from monai_dis.runtimes.graph_digest import computed_digest, versions
 
 __all__ = ["TensorRtRun"]
 
@@ -41,8 +41,9 @@ class TensorRtRun:
     def __init__(self, original: nn.Module, folder: Path | None = None) -> None:
         self._version = require_tensorrt().__version__
         self.original = original
-        self.folder = folder
+        self.cache = ExportCache(folder, type(original).__name__)
         self._engines: dict[tuple[Size, int], Callable[..., Any]] = {}
+        self._calls: Counter[Size] = Counter()
         self._compared: set[tuple[Size, int]] = set()
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
@@ -60,9 +61,10 @@ class TensorRtRun:
         if key not in self._engines:
             self._engines[key] = self._build(given, key)
         answer = self._engines[key](*[x.contiguous() for x in given])
-        if (size, batch) not in self._compared:
+        if (size, batch) not in self._compared or is_sampled(self._calls[size]):
             self._compare(given, answer)
             self._compared.add((size, batch))
+        self._calls[size] += 1
         # The engine's buffer is its own: the next call writes to it.
         return answer.to(given[0].dtype, copy=True) if isinstance(answer, Tensor) else answer
 
@@ -80,27 +82,23 @@ class TensorRtRun:
         }
         # A batch of one would become part of the export.
         examples = [torch.cat([x] * batch)[:batch].contiguous() for x in inputs]
-        kept = self._file(key)
+        kept = self._file(key, inputs)
         with tempfile.TemporaryDirectory() as folder:
             plan = Path(folder) / "engine.plan"
-            if kept is not None and kept.is_file():
+            if kept is not None and is_there(kept):
                 shutil.copyfile(kept, plan)
             compiled: nn.Module = trt_compile(module, str(plan.with_suffix("")), settings)
             with torch.no_grad():
                 compiled(*examples)
-            if kept is not None and not kept.is_file():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_path(kept) as temporary:
-                    shutil.copyfile(plan, temporary)
+            if kept is not None and not is_there(kept):
+                self.cache.keep(kept, lambda temporary: shutil.copyfile(plan, temporary))
         return compiled
 
-    def _file(self, key: tuple[Size, int]) -> Path | None:
-        if self.folder is None:
-            return None
+    def _file(self, key: tuple[Size, int], inputs: Sequence[Tensor]) -> Path | None:
+        digest = computed_digest(self.original, inputs, lambda: reference_answer(self.original, inputs))[1]
         # An engine is made for one GPU and one version.
-        place = f"{network_digest(self.original)} {self._version} {torch.cuda.get_device_name()} {key}"
-        digest = hashlib.sha256(place.encode()).hexdigest()[:16]
-        return self.folder / f"{type(self.original).__name__}-{digest}.plan"
+        place = f"{digest} {versions('torch', 'monai', 'onnx')} {self._version} {torch.cuda.get_device_name()} {key}"
+        return self.cache.path(place, ".plan")
 
     def _compare(self, inputs: Sequence[Tensor], answer: Any) -> None:
         difference = largest_difference(
@@ -109,5 +107,5 @@ class TensorRtRun:
         if not difference <= tolerance_on(inputs[0].device):
             raise BackendError(
                 f"the network {type(self.original).__name__} does not answer in tensorrt as it does in PyTorch (the largest "
-                f"difference is {difference:.1g} of the largest logit); use the runtime torch."
+                f"difference is {difference:.1g} of the largest logit)."
             )

@@ -6,6 +6,7 @@ Letters in shapes: ``C`` channels, ``X`` columns, ``Y`` rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from monai_dis.errors import ImageError
 from monai_dis.slides.extra import require
+from monai_dis.slides.flaws import Flaw, ground_of
 from monai_dis.slides.pyramid import Pyramid
+from monai_dis.slides.scenes import chosen_scene, planes_sentence
 from monai_dis.slides.units import um_per_unit
 
-__all__ = ["ZarrPyramid", "is_zarr"]
+__all__ = ["ZarrPyramid", "is_zarr", "zarr_scenes"]
 
 _AXES = "tczyx"  # of versions that do not name them
 _MARKS = (".zattrs", ".zgroup", "zarr.json")
@@ -33,16 +36,17 @@ class ZarrPyramid(Pyramid):
 
     Args:
         path: the folder.
+        scene: which of several images, from 1.
 
     Raises:
         ImageError: when it is no multiscale image, holds several, or has several planes or times.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scene: int | None = None) -> None:
         zarr = require("zarr", f"reading {path}")
         self.path = path
         try:
-            group, image = _multiscale(zarr.open_group(str(path), mode="r"), path)
+            group, image = _multiscale(zarr.open_group(str(path), mode="r"), path, scene)
             datasets = [(each, group[each["path"]]) for each in image["datasets"]]
             axes = _axes(image, datasets[0][1].ndim)
         except ImageError:
@@ -60,7 +64,7 @@ class ZarrPyramid(Pyramid):
         self._arrays = [array for _, array in datasets]
         shape = dict(zip(axes, self._arrays[0].shape, strict=True))
         if any(n > 1 for axis, n in shape.items() if axis not in "cxy"):
-            raise ImageError(f"{path} has axes {shape}; save the plane to segment as an image of its own.")
+            raise ImageError(planes_sentence(path, shape))
         self._axes = axes
         self.channels = int(shape.get("c", 1))
         self.dtype = np.dtype(self._arrays[0].dtype)
@@ -70,6 +74,11 @@ class ZarrPyramid(Pyramid):
 
     def read(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
         """See `Pyramid.read`."""
+        if self._ground:
+            return self._by_chunks(level, corner, size)
+        return self._whole(level, corner, size)
+
+    def _whole(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
         where = {
             "x": slice(corner[0], corner[0] + size[0]),
             "y": slice(corner[1], corner[1] + size[1]),
@@ -85,24 +94,87 @@ class ZarrPyramid(Pyramid):
         ordered: NDArray[np.generic] = part.transpose([kept.index(axis) for axis in "cxy"])
         return ordered
 
+    def find_flaws(self, decode: bool = False) -> list[Flaw]:
+        """See `Pyramid.find_flaws`. A chunk without a file is missing; of shards, those without one."""
+        found: dict[tuple[int, int, int], bool] = {}
+        for level, array in enumerate(self._arrays):
+            stored = getattr(array, "shards", None) or array.chunks
+            blosc = stored == array.chunks and "blosc" in repr(array.compressors[-1:]).lower()
+            for place in product(*(range(-(-n // c)) for n, c in zip(array.shape, stored, strict=True))):
+                key = (level, place[self._axes.index("x")], place[self._axes.index("y")])
+                file = self.path / array.path / array.metadata.encode_chunk_key(place)
+                problem = "" if file.is_file() else "missing"
+                if not problem and blosc and not _is_whole_blosc(file):
+                    problem = "damaged"
+                if not problem and decode:
+                    region = tuple(slice(i * c, (i + 1) * c) for i, c in zip(place, stored, strict=True))
+                    try:
+                        array[region]
+                    except Exception:  # codecs raise what they like
+                        problem = "damaged"
+                if problem:
+                    found[key] = found.get(key, True) and problem == "missing"
+        return [self._flaw(key, missing) for key, missing in sorted(found.items())]
 
-def _multiscale(group: Any, path: Path) -> tuple[Any, Mapping[str, Any]]:
-    """The group and metadata of the one multiscale image; bioformats2raw puts each image into a numbered group.
+    def _flaw(self, key: tuple[int, int, int], missing: bool) -> Flaw:
+        sides = self._sides(key[0])
+        corner = key[1] * sides[0], key[2] * sides[1]
+        width, height = (min(s, n - c) for s, n, c in zip(sides, self.sizes[key[0]], corner, strict=True))
+        return Flaw(key[0], corner, (width, height), missing)
+
+    def _by_chunks(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
+        """A region chunk by chunk, without those that are shown as ground."""
+        out = np.full((self.channels, *size), ground_of(self.channels, self.dtype), self.dtype)
+        sides = self._sides(level)
+        for place in product(*(range(c // s * s, c + n, s) for c, n, s in zip(corner, size, sides, strict=True))):
+            if (level, place) not in self._ground:
+                low = [max(p, c) for p, c in zip(place, corner, strict=True)]
+                high = [min(p + s, c + n) for p, s, c, n in zip(place, sides, corner, size, strict=True)]
+                x, y = (slice(a - c, b - c) for a, b, c in zip(low, high, corner, strict=True))
+                out[:, x, y] = self._whole(level, low, [b - a for a, b in zip(low, high, strict=True)])
+        return out
+
+    def _sides(self, level: int) -> tuple[int, int]:
+        """Columns and rows of what is one file."""
+        array = self._arrays[level]
+        stored = getattr(array, "shards", None) or array.chunks
+        return int(stored[self._axes.index("x")]), int(stored[self._axes.index("y")])
+
+
+def zarr_scenes(path: Path) -> int:
+    """How many images a folder holds."""
+    return len(_images(require("zarr", f"reading {path}").open_group(str(path), mode="r"))) or 1
+
+
+def _images(group: Any) -> list[str]:
+    """The numbered groups of bioformats2raw, each an image; none where the group is an image itself."""
+    attributes: Mapping[str, Any] = dict(group.attrs)
+    if "multiscales" in attributes.get("ome", attributes):
+        return []
+    return sorted((name for name, _ in group.groups() if name.isdigit()), key=int)
+
+
+def _multiscale(group: Any, path: Path, scene: int | None) -> tuple[Any, Mapping[str, Any]]:
+    """The group and metadata of the one multiscale image, or of the chosen one.
 
     Raises:
-        ImageError: when there are several.
+        ImageError: when there are several and none is chosen.
     """
     attributes: Mapping[str, Any] = dict(group.attrs)
     attributes = attributes.get("ome", attributes)
     if "multiscales" in attributes:
-        return group, attributes["multiscales"][0]
-    images = sorted((name for name, _ in group.groups() if name.isdigit()), key=int)
-    if len(images) > 1:
-        places = ", ".join(str(path / name) for name in images)
-        raise ImageError(f"{path} holds {len(images)} images; give one of them: {places}.")
+        return group, chosen_scene(path, attributes["multiscales"][:1], scene, lambda each: each.get("name") or "0")
+    images = _images(group)
     if not images:
         raise ImageError(f"{path} holds no multiscale image of OME-Zarr; give the folder of one.")
-    return _multiscale(group[images[0]], path)
+    return _multiscale(group[chosen_scene(path, images, scene, lambda each: str(path / each))], path, None)
+
+
+def _is_whole_blosc(chunk: Path) -> bool:
+    """Whether a chunk has the length that its header says; Blosc decodes some that are cut, and leaves what is in memory for the rest."""
+    with chunk.open("rb") as file:
+        header = file.read(16)
+    return len(header) == 16 and int.from_bytes(header[12:], "little") == chunk.stat().st_size
 
 
 def _axes(image: Mapping[str, Any], dims: int) -> list[str]:

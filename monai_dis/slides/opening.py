@@ -6,8 +6,9 @@ from pathlib import Path
 
 from monai_dis.errors import ImageError
 from monai_dis.slides.pyramid import Pyramid
+from monai_dis.slides.scenes import chosen_scene
 
-__all__ = ["SLIDE_PIXELS", "is_slide", "open_slide", "slide_stem"]
+__all__ = ["SLIDE_PIXELS", "count_scenes", "is_slide", "open_slide", "slide_stem"]
 
 #: A tiled or pyramidal TIFF of more pixels than this is read from disk piece by piece; a smaller one is read whole.
 SLIDE_PIXELS = 1 << 26  # 8,192 x 8,192
@@ -39,8 +40,32 @@ def is_slide(path: str | Path) -> bool:
         return False
 
 
-def open_slide(path: str | Path) -> Pyramid:
+def count_scenes(path: str | Path) -> int:
+    """How many scenes a slide holds; 1 where that cannot be told: whoever opens it says what is wrong."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            from monai_dis.slides.ome_zarr import zarr_scenes
+
+            return zarr_scenes(path)
+        if path.name.lower().endswith(_TIFFS):
+            import tifffile
+
+            from monai_dis.slides.tiff_series import slide_scenes
+
+            with tifffile.TiffFile(path) as file:
+                return len(slide_scenes(file))
+    except Exception:
+        return 1
+    return 1
+
+
+def open_slide(path: str | Path, scene: int | None = None) -> Pyramid:
     """Open a slide; nothing but its header is read.
+
+    Args:
+        path: the file or folder.
+        scene: which of several, from 1.
 
     Raises:
         ImageError: when it is missing, empty, damaged, or of a kind that is not read, or a package is not installed.
@@ -54,13 +79,13 @@ def open_slide(path: str | Path) -> Pyramid:
 
         if not is_zarr(path):
             raise ImageError(f"{path} is a folder; give a slide.")
-        return ZarrPyramid(path)
+        return ZarrPyramid(path, scene)
     if path.stat().st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes); get a new copy of it.")
     if name.endswith(_TIFFS):
         from monai_dis.slides.tiff import TiffPyramid
 
-        stored = TiffPyramid(path)
+        stored = TiffPyramid(path, scene)
         if stored.orientation not in range(2, 9):
             return stored
         from monai_dis.slides.turned import TurnedPyramid
@@ -69,6 +94,7 @@ def open_slide(path: str | Path) -> Pyramid:
     if name.endswith(_SCANNERS):
         from monai_dis.slides.scanner_files import ScannerPyramid
 
+        chosen_scene(path, [path], scene, lambda each: each.name)
         return ScannerPyramid(path)
     raise ImageError(f"{path} is no slide that is read; give one of {', '.join((*_TIFFS, '.zarr', *_SCANNERS))}.")
 

@@ -6,12 +6,16 @@ Letters in shapes: ``C`` channels, ``X`` columns, ``Y`` rows.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from monai_dis.errors import ImageError
+from monai_dis.slides.flaws import Flaw, is_even
 
 __all__ = ["Pyramid", "Size", "overview_size"]
 
@@ -43,6 +47,7 @@ class Pyramid(ABC):
     file_bytes: int
     bytes_read: int | None = None
     bytes_touched: int | None = None
+    _ground: frozenset[tuple[int, tuple[int, int]]] | set[tuple[int, tuple[int, int]]] = frozenset()
 
     @abstractmethod
     def read(self, level: int, corner: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
@@ -59,6 +64,45 @@ class Pyramid(ABC):
         Raises:
             ImageError: when the file is damaged there.
         """
+
+    def find_flaws(self, decode: bool = False) -> list[Flaw]:
+        """Tiles that are missing or damaged, as far as the reader can tell.
+
+        Args:
+            decode: decode every tile, which finds more and takes as long as reading all of the file.
+        """
+        return []
+
+    def mend(self, flaws: Iterable[Flaw]) -> None:
+        """From now on show these tiles as empty ground."""
+        if not isinstance(self._ground, set):
+            self._ground = set()
+        self._ground.update((each.level, each.corner) for each in flaws)  # by the tile's place: there may be many
+
+    def lost(self, flaws: Iterable[Flaw]) -> list[Flaw]:
+        """Those flaws that were no empty places when the slide was written; the others are shown as ground from now on.
+
+        A tile that is missing was left out by its writer where the next coarser level shows nothing there.
+        """
+        lost: list[Flaw] = []
+        for flaw in sorted(flaws, key=lambda each: -each.level):  # coarse levels first: finer ones are judged by them
+            if flaw.missing and flaw.level + 1 < len(self.sizes) and self._is_empty(flaw):
+                self.mend([flaw])
+            else:
+                lost.append(flaw)
+        return lost[::-1]
+
+    def _is_empty(self, flaw: Flaw) -> bool:
+        size, field = self.sizes[flaw.level + 1], self.field_of(flaw.level + 1)
+        here = self.field_of(flaw.level)
+        starts = [int(c * f / h) for c, f, h in zip(flaw.corner, field, here, strict=True)]
+        stops = [ceil((c + n) * f / h) for c, n, f, h in zip(flaw.corner, flaw.size, field, here, strict=True)]
+        corner = [min(a, n - 1) for a, n in zip(starts, size, strict=True)]
+        extent = [max(1, min(b, n) - a) for a, b, n in zip(corner, stops, size, strict=True)]
+        try:
+            return is_even(self.read(flaw.level + 1, corner, extent))
+        except ImageError:
+            return False
 
     @property
     def size(self) -> Size:

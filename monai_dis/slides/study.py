@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from monai.transforms import AsDiscreted
 from numpy.typing import NDArray
 
-from monai_dis.checks.findings import apply_policy, merged
+from monai_dis.checks.findings import Finding, Policy, apply_policy, merged, verdict
 from monai_dis.checks.header import turned_picture
 from monai_dis.data.atomic import atomic_path
 from monai_dis.data.image_files import image_suffix
@@ -33,24 +33,28 @@ from monai_dis.pipeline.model import Model
 from monai_dis.pipeline.naming import mask_name
 from monai_dis.pipeline.network_input import NetworkInput
 from monai_dis.pipeline.predict import Stopwatch
-from monai_dis.pipeline.study import Entry, Job, Opened, Study
+from monai_dis.pipeline.study import Entry, Job, Opened, RefusedError, Study
 from monai_dis.reports.overlay import Outline, draw_overlay
 from monai_dis.reports.picture import colours_of
 from monai_dis.runtimes import needs_calibration
 from monai_dis.slides.composing import compose_labels
 from monai_dis.slides.extra import require
+from monai_dis.slides.flaws import finding_of
 from monai_dis.slides.geojson import write_outlines
 from monai_dis.slides.intensities import Preparation, prepare_by_region
 from monai_dis.slides.labels import LabelTiles
 from monai_dis.slides.ome_zarr import is_zarr
-from monai_dis.slides.opening import is_slide, open_slide, slide_stem
+from monai_dis.slides.opening import count_scenes, is_slide, open_slide, slide_stem
 from monai_dis.slides.overview import read_overview
 from monai_dis.slides.pyramid import OVERVIEW, Pyramid
 from monai_dis.slides.run import SlideRun, run_slide
+from monai_dis.slides.scenes import ALL_SCENES
 from monai_dis.slides.store import open_work_folder
 from monai_dis.slides.tissue import RULE, Tissue, find_tissue
 
 __all__ = ["SLIDES", "SlideStudy"]
+
+_MISSING = "PIXELS_MISSING"  # the code for tiles that cannot be read
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class _Looked:
     tissue: Tissue
     prepare: Preparation
     identity: dict[str, str]
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,28 @@ class SlideStudy(FileStudy):
     Its files are a pyramidal label image ``<stem>_seg.ome.tif`` (and a mask for each of several overlapping classes), outlines
     ``<stem>_outlines.geojson`` and the picture ``<stem>_overlay.png``. While it works, ``.slide-<stem>`` in the output folder holds
     what is done; a run that was killed goes on with it. The file is a folder for OME-Zarr.
+
+    Attributes:
+        scene: which of several in the file, from 1; None where there is one.
     """
 
+    scene: int | None = None
     kind: str = "slide"
+
+    @property
+    def place(self) -> str:
+        """See `Study`."""
+        return super().place if self.scene is None else f"{super().place}#scene={self.scene}"
+
+    @property
+    def label(self) -> str:
+        """See `Study`."""
+        return super().label if self.scene is None else f"{super().label} (scene {self.scene})"
 
     @property
     def wanted_stem(self) -> str:
         """See `Study`."""
-        return slide_stem(self.file)
+        return slide_stem(self.file) + ("" if self.scene is None else f"_scene{self.scene}")
 
     @property
     def resumes(self) -> bool:
@@ -102,23 +121,27 @@ class SlideStudy(FileStudy):
         """See that the model can answer slides, and which this is."""
         require("tifffile", f"writing the labels of {self.file}")
         _check_model(job.model)
-        settings = {**job.model.settings, "tissue": RULE}
+        settings = {**job.model.settings, "tissue": RULE, **({} if self.scene is None else {"scene": self.scene})}
         content = content_of(_files_of(self.file))
         turned = merged(apply_policy(turned_picture(self.file) if self.file.is_file() else [], job.options.policies))
         entry: Entry = {"findings": [each.to_dict() for each in turned]} if turned else {}
+        relaxed = {"relaxed": _MISSING} if job.options.policies.get(_MISSING) is Policy.WARN else {}
         identity = {"settings": settings_digest(settings), "content": content}
-        yield Opened(content, settings, lambda watch: self._look(job, watch, identity), entry=entry)
+        yield Opened(
+            content, settings, lambda watch: self._look(job, watch, {**identity, **relaxed}, turned), entry=entry
+        )
 
-    def _look(self, job: Job, watch: Stopwatch, identity: dict[str, str]) -> _Looked:
+    def _look(self, job: Job, watch: Stopwatch, identity: dict[str, str], found: Sequence[Finding]) -> _Looked:
         predictor = job.model.predictor
         with watch.stage("read"):
-            pyramid = open_slide(self.file)
+            pyramid = open_slide(self.file, self.scene)
             _check_channels(pyramid, predictor.expected)
+            findings = merged([*found, *_mended(pyramid, job.options.policies)])
             overview = read_overview(pyramid)
             tissue = find_tissue(overview)
         with watch.stage("prepare"):
             prepare = prepare_by_region(predictor.preprocessing, pyramid, overview, predictor.image_key)
-        return _Looked(pyramid, overview, tissue, prepare, identity)
+        return _Looked(pyramid, overview, tissue, prepare, identity, findings)
 
     def answer(self, loaded: _Looked, job: Job, watch: Stopwatch, stem: str, folder: Path) -> _Answered:
         """Run the levels, on from where a killed run left them."""
@@ -154,6 +177,8 @@ class SlideStudy(FileStudy):
         outlines = base.with_name(f"{stem}_outlines.geojson")
         overlay = base.with_name(f"{stem}_overlay.png")
         entry: Entry = {"output": str(output), "overlay": str(overlay)}
+        if answer.looked.findings:
+            entry["findings"] = [each.to_dict() for each in answer.looked.findings]
         written = {}
         with watch.stage("write"):
             for tiles in (answer.labels, *answer.masks):
@@ -191,11 +216,21 @@ class _Slides:
             *search.folders,
             *(f for f in search.files if is_slide(f) or (tiled and (search.named or image_suffix(f)))),
         ]
+        scene = search.options.scene
+        if scene is not None:  # a small picture with several scenes is none that is read whole
+            found += [f for f in search.files if f not in found and count_scenes(f) > 1]
         search.claim(found)
-        return [SlideStudy(path) for path in sorted(found)]
+        return [study for path in sorted(found) for study in _scenes_of(path, scene)]
 
 
 SLIDES = _Slides()
+
+
+def _scenes_of(path: Path, scene: str | None) -> list[SlideStudy]:
+    count = 1 if scene is None else count_scenes(path)
+    if scene is None or (count == 1 and scene in (ALL_SCENES, "1")):
+        return [SlideStudy(path)]
+    return [SlideStudy(path, number) for number in (range(1, count + 1) if scene == ALL_SCENES else [int(scene)])]
 
 
 def _files_of(slide: Path) -> list[tuple[str, Path]]:
@@ -234,6 +269,24 @@ def _label_tiles(result: IterativeResult, pyramid: Pyramid, work: Path) -> tuple
     dtype = np.uint8 if channels <= 256 else np.uint16
     labels = LabelTiles(work / "labels", pyramid.size, dtype)
     return labels, [LabelTiles(work / f"mask-{k}", pyramid.size) for k in range(1, overlapping + 1)]
+
+
+def _mended(pyramid: Pyramid, policies: Mapping[str, Policy]) -> tuple[Finding, ...]:
+    """Findings about tiles that cannot be read, which are shown as empty ground from here on.
+
+    Raises:
+        RefusedError: unless a site relaxed the code.
+    """
+    relaxed = policies.get(_MISSING) is Policy.WARN
+    lost = pyramid.lost(pyramid.find_flaws(decode=relaxed))
+    if not lost:
+        return ()
+    findings = apply_policy([finding_of(lost)], policies)
+    if verdict(findings) is Policy.REJECT:
+        sentence = f"{pyramid.path} is cut off or damaged: {findings[0].message}"
+        raise RefusedError(sentence, {"findings": [each.to_dict() for each in findings]})
+    pyramid.mend(lost)
+    return findings
 
 
 def _check_channels(pyramid: Pyramid, expected: NetworkInput) -> None:

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from monai_dis.data.tiff_pixels import TiffPixels
 from monai_dis.errors import ImageError
 from monai_dis.slides.extra import require
+from monai_dis.slides.flaws import Flaw, ground_of
 from monai_dis.slides.pyramid import Pyramid
+from monai_dis.slides.scenes import planes_sentence
 from monai_dis.slides.tiff_series import slide_series
 from monai_dis.slides.units import um_per_unit
 
@@ -28,6 +30,9 @@ __all__ = ["TiffPyramid"]
 
 _CACHE_BYTES = 64 << 20
 _LARGEST_SEGMENT = 64 << 20  # bytes of one decoded tile or strip
+_JPEG = (6, 7, 33007)
+_JPEG_END = b"\xff\xd9"
+_TAIL = 64  # bytes at the end of a tile: some writers pad it
 _COARSEST_UM = 50.0  # a resolution tag beyond this is a printer's, not a microscope's
 
 
@@ -38,19 +43,20 @@ class TiffPyramid(Pyramid):
 
     Args:
         path: the file.
+        scene: which of several pictures of like size, from 1.
 
     Raises:
         ImageError: when it is damaged, has stacks or times, or is not cut into tiles or strips of a size that can be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scene: int | None = None) -> None:
         tifffile = require("tifffile", f"reading {path}")
         self.path = path
         self.file_bytes = path.stat().st_size
         with _explained(path):
             self._file = tifffile.TiffFile(path)
             finalize(self, self._file.close)
-            series = slide_series(self._file, path)
+            series = slide_series(self._file, path, scene)
             self._levels = [_pages(level, path) for level in series.levels]
         first = self._levels[0][0]
         self.sizes = tuple((int(pages[0].imagewidth), int(pages[0].imagelength)) for pages in self._levels)
@@ -76,7 +82,57 @@ class TiffPyramid(Pyramid):
                 into = stored[channel : channel + 1] if _is_planar(page) else stored
                 self._fill(into, level, number, page, channel, corner)
             parts.append(self._pixels[level][number].converted(stored))
-        return np.concatenate(parts).astype(self.dtype, copy=False)
+        pixels = np.concatenate(parts).astype(self.dtype, copy=False)
+        if self._ground:
+            self._paint(pixels, level, corner)
+        return pixels
+
+    def _paint(self, pixels: NDArray[np.generic], level: int, corner: Sequence[int]) -> None:
+        """Set what lies under tiles that are shown as ground in a region (C, X, Y)."""
+        page, (left, top) = self._levels[level][0], (int(n) for n in corner)
+        columns, rows = int(page.chunks[1]), int(page.chunks[0])
+        for y in range(top // rows * rows, top + pixels.shape[2], rows):
+            for x in range(left // columns * columns, left + pixels.shape[1], columns):
+                if (level, (x, y)) in self._ground:
+                    part = slice(max(x - left, 0), x + columns - left), slice(max(y - top, 0), y + rows - top)
+                    pixels[:, part[0], part[1]] = ground_of(self.channels, self.dtype)
+
+    def find_flaws(self, decode: bool = False) -> list[Flaw]:
+        """See `Pyramid.find_flaws`."""
+        found: dict[tuple[int, int, int], bool] = {}
+        for level, number, page, index in self._segments():
+            problem = self._problem(page, index)
+            if not problem and decode:
+                try:
+                    self._segment(level, number, page, index)
+                except ImageError:
+                    problem = "damaged"
+            if problem:
+                place = index % (len(page.dataoffsets) // (page.samplesperpixel if _is_planar(page) else 1))
+                key = (level, *_column_and_row(page, place))
+                found[key] = found.get(key, True) and problem == "missing"
+        return [_flaw(self._levels[key[0]][0], key, missing) for key, missing in sorted(found.items())]
+
+    def _segments(self) -> Iterator[tuple[int, int, Any, int]]:
+        for level, pages in enumerate(self._levels):
+            for number, page in enumerate(pages):
+                for index in range(len(page.dataoffsets)):
+                    yield level, number, page, index
+
+    def _problem(self, page: Any, index: int) -> str:
+        """What is wrong with a tile, by what the header says of it and by its last bytes."""
+        count, offset = int(page.databytecounts[index]), int(page.dataoffsets[index])
+        if count == 0 or offset == 0:
+            return "missing"
+        if offset + count > self.file_bytes:
+            return "damaged"
+        if int(page.compression) in _JPEG:
+            handle = self._file.filehandle
+            handle.seek(offset + max(0, count - _TAIL))
+            # decoders of JPEG make grey of what is missing, and do not say so
+            if _JPEG_END not in handle.read(min(count, _TAIL)):
+                return "damaged"
+        return ""
 
     def _fill(
         self, out: NDArray[np.generic], level: int, number: int, page: Any, channel: int, corner: Sequence[int]
@@ -88,23 +144,23 @@ class TiffPyramid(Pyramid):
         right, bottom = left + out.shape[1], top + out.shape[2]
         for row in range(top // rows, -(-bottom // rows)):
             for column in range(left // columns, -(-right // columns)):
-                tile = self._segment(level, number, page, (channel * down + row) * across + column)
-                if tile is None:  # a tile that the scanner left out
+                if (level, (column * columns, row * rows)) in self._ground:
                     continue
+                tile = self._segment(level, number, page, (channel * down + row) * across + column)
                 x, y = column * columns, row * rows
                 a, b = max(left, x), min(right, x + tile.shape[1])
                 c, d = max(top, y), min(bottom, y + tile.shape[2])
                 out[:, a - left : b - left, c - top : d - top] = tile[: out.shape[0], a - x : b - x, c - y : d - y]
 
-    def _segment(self, level: int, number: int, page: Any, index: int) -> NDArray[np.generic] | None:
+    def _segment(self, level: int, number: int, page: Any, index: int) -> NDArray[np.generic]:
         """One decoded tile or strip (C, X, Y)."""
         key = (level, number, index)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
+        if problem := self._problem(page, index):
+            raise ImageError(f"{self.path} is cut off or damaged (a tile is {problem}); get a new copy of it.")
         count = int(page.databytecounts[index])
-        if count == 0:
-            return None
         with _explained(self.path):
             handle = self._file.filehandle
             handle.seek(page.dataoffsets[index])
@@ -118,7 +174,7 @@ class TiffPyramid(Pyramid):
             self._touched.add(key)
             self.bytes_touched += count
         if decoded is None:
-            return None
+            raise ImageError(f"{self.path} is cut off or damaged (a tile is missing); get a new copy of it.")
         # (depth, rows, columns, samples); what an edge tile holds beyond the image is cut off.
         tile = np.ascontiguousarray(decoded[0, : shape[1], : shape[2]].transpose(2, 1, 0))
         self._cache[key] = tile
@@ -132,14 +188,23 @@ def _pages(level: Any, path: Path) -> list[Any]:
     """The pages of a level: one, or one for each channel."""
     axes = "".join(axis for axis, n in zip(level.axes, level.shape, strict=True) if n > 1 or axis in "YX")
     if set(axes) - set("YXSC") or not {"Y", "X"} <= set(axes):
-        raise ImageError(
-            f"{path} has axes {level.axes} of {level.shape}; save the plane to segment as a file of its own."
-        )
+        raise ImageError(planes_sentence(path, dict(zip(level.axes, level.shape, strict=True))))
     pages = [page.aspage() if hasattr(page, "aspage") else page for page in level.pages]
     for page in pages:
         if np.prod(page.chunks, dtype=np.int64) * page.dtype.itemsize > _LARGEST_SEGMENT:
             raise ImageError(f"{path} is not cut into tiles; save it as a tiled TIFF.")
     return pages
+
+
+def _column_and_row(page: Any, place: int) -> tuple[int, int]:
+    across = -(-int(page.imagewidth) // int(page.chunks[1]))
+    return place % across, place // across
+
+
+def _flaw(page: Any, key: tuple[int, int, int], missing: bool) -> Flaw:
+    rows, columns = int(page.chunks[0]), int(page.chunks[1])
+    x, y = key[1] * columns, key[2] * rows
+    return Flaw(key[0], (x, y), (min(columns, page.imagewidth - x), min(rows, page.imagelength - y)), missing)
 
 
 def _is_planar(page: Any) -> bool:

@@ -6,33 +6,35 @@ import re
 from pathlib import Path
 from typing import Any
 
-from monai_dis.errors import ImageError
+from monai_dis.slides.scenes import chosen_scene
 
-__all__ = ["slide_series"]
+__all__ = ["slide_scenes", "slide_series"]
 
 _BESIDE = re.compile(r"label|macro|thumb|preview|overview", re.IGNORECASE)
 #: Another picture with this share of the largest one's pixels is another scene, and no level or thumbnail of it.
 _SCENE = 0.5
 
 
-def slide_series(file: Any, path: Path) -> Any:
+def slide_series(file: Any, path: Path, scene: int | None = None) -> Any:
     """The series of a `tifffile.TiffFile` that is segmented.
 
+    Args:
+        file: opened.
+        path: of the file, for messages.
+        scene: which of several pictures of like size, from 1.
+
     Raises:
-        ImageError: when several pictures are alike in size, so that it is not clear which is meant.
+        ImageError: when several pictures are alike in size and none is chosen, or there is none of this number.
     """
+    return chosen_scene(path, slide_scenes(file), scene, lambda each: f"{each.name or 'unnamed'} {_size(each)}")
+
+
+def slide_scenes(file: Any) -> list[Any]:
+    """The series that may be meant: the largest that is no label, macro or thumbnail, and others of nearly its size."""
     series = [each for each in file.series if {"Y", "X"} <= set(each.axes)] or list(file.series)
     named = [each for each in series if not _BESIDE.search(each.name or "")] or series
-    largest = max(named, key=_pixels)
-    alike = [each for each in named if _pixels(each) >= _SCENE * _pixels(largest)]
-    if len(alike) > 1:
-        listed = ", ".join(
-            f"{number}: {each.name or 'unnamed'} {_size(each)}" for number, each in enumerate(alike, start=1)
-        )
-        raise ImageError(
-            f"{path} holds {len(alike)} pictures ({listed}); save the one to segment as a file of its own."
-        )
-    return largest
+    largest = max(map(_pixels, named))
+    return [each for each in named if _pixels(each) >= _SCENE * largest]
 
 
 def _length(series: Any, axis: str) -> int:

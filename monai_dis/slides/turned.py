@@ -5,11 +5,12 @@ Letters in shapes: ``C`` channels, ``X`` columns, ``Y`` rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_dis.slides.flaws import Flaw
 from monai_dis.slides.pyramid import Pyramid
 
 __all__ = ["TurnedPyramid"]
@@ -62,6 +63,18 @@ class TurnedPyramid(Pyramid):
         for axis, backwards in enumerate(self._backwards, start=1):
             values = np.flip(values, axis) if backwards else values
         return np.ascontiguousarray(values)
+
+    def find_flaws(self, decode: bool = False) -> list[Flaw]:
+        """See `Pyramid.find_flaws`; places are those of the file."""
+        return self._stored.find_flaws(decode)
+
+    def lost(self, flaws: Iterable[Flaw]) -> list[Flaw]:
+        """See `Pyramid.lost`."""
+        return self._stored.lost(flaws)
+
+    def mend(self, flaws: Iterable[Flaw]) -> None:
+        """See `Pyramid.mend`."""
+        self._stored.mend(flaws)
 
     @property
     def bytes_read(self) -> int | None:  # type: ignore[override]

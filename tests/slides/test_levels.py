@@ -86,7 +86,7 @@ def test_several_scenes_are_listed(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "scenes.ome.tif", ome=True) as file:
         for name, rows in (("left kidney", 128), ("right kidney", 192)):
             file.write(picture(rows, 192), metadata={"axes": "YXS", "Name": name}, **TILED)
-    with pytest.raises(ImageError, match=r"holds 2 pictures \(1: left kidney 192 x 128, 2: right kidney 192 x 192\)"):
+    with pytest.raises(ImageError, match=r"holds 2 scenes \(1: left kidney 192 x 128, 2: right kidney 192 x 192\)"):
         open_slide(tmp_path / "scenes.ome.tif")
 
 
@@ -151,5 +151,5 @@ def test_the_layout_of_bioformats2raw(tmp_path: Path) -> None:
     write_zarr(tmp_path / "one" / "0", "0.4", [values])
     assert open_slide(tmp_path / "one").size == (128, 96)
     write_zarr(tmp_path / "one" / "1", "0.4", [values])
-    with pytest.raises(ImageError, match=r"holds 2 images; give one of them: .*one/0, .*one/1"):
+    with pytest.raises(ImageError, match=r"holds 2 scenes \(1: .*one/0, 2: .*one/1\)"):
         open_slide(tmp_path / "one")
