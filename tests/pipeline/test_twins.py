@@ -254,13 +254,17 @@ WAYS = {"plain": plain, "workers": on_workers, "shares": in_shares, "class": by_
 
 
 def said(output: Path, source: Path) -> dict[str, tuple[str, str, dict[str, str]]]:
-    """Status, sentences and files of each place."""
+    """Status, sentences, and files and objects of each place."""
     found = {}
     for place, record in Ledger(output).records().items():
         sentences = [str(record.reason or ""), *(f"{each['code']}: {each['message']}" for each in record.findings)]
         files = {
             printable(Path(path).name): sha256(Path(path).read_bytes()).hexdigest() for path in record.outputs.values()
         }
+        if record.status == "done" and record.kind != "slide":
+            files["objects"] = repr(
+                (record.entry["objects"], record.entry["object_counts"], record.entry.get("quadrants"))
+            )
         found[printable(place.removeprefix(str(source)))] = (record.status, printable(" ".join(sentences)), files)
     return found
 
@@ -317,7 +321,7 @@ def test_each_row_is_what_it_should_be(results: Any) -> None:
 
 def test_no_two_studies_share_a_file(results: Any) -> None:
     _, found, *_ = results
-    names = [name for _, _, files in found["plain"].values() for name in files]
+    names = [name for _, _, files in found["plain"].values() for name in files if name != "objects"]
     assert len(names) == len(set(names))
 
 
