@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import os
+import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +17,13 @@ from typing import Any, Generic, TypeVar
 
 from monai_dis.label.incoming import Refusal
 
-__all__ = ["InferenceQueue", "Ticket"]
+__all__ = ["InferenceQueue", "Ticket", "stand_back"]
 
 #: Requests that wait at most; beyond it a reader is told at once, which is better than an answer after everybody has left.
 MOST_WAITING = 16
+
+#: How much a network stands back on the processor behind requests that are answered at once; as `nice`.
+_NICENESS = 10
 
 T = TypeVar("T")
 
@@ -49,7 +56,7 @@ class InferenceQueue:
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self.most = most
-        self._worker = ThreadPoolExecutor(1, "inference")
+        self._worker = ThreadPoolExecutor(1, "inference", initializer=stand_back)
         self._lock = Lock()
         self._here = 0
 
@@ -105,3 +112,13 @@ class InferenceQueue:
     def _gone(self, _: Future[Any]) -> None:
         with self._lock:
             self._here -= 1
+
+
+def stand_back() -> None:
+    """Let this thread, and those that it starts, compute with what the processor has left: a reader's page waits for no network.
+
+    Only Linux has priorities of threads; elsewhere nothing is changed.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
