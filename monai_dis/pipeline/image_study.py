@@ -57,8 +57,9 @@ class ImageStudy(FileStudy):
         if self.beside_dicom and picture and model.predictor.expected.spatial_dims == 3:
             raise SkippedError(f"{self.file} is a picture beside a DICOM study, and the bundle takes volumes.")
         check_readable(self.file)
-        channels = None if model.metadata is None else model.metadata.input_channels
-        entry = check_header(self.file, options.limits, options.policies, channels)
+        said = model.metadata
+        channels, smallest = (None, None) if said is None else (said.input_channels, said.smallest_mm)
+        entry = check_header(self.file, options.limits, options.policies, channels, smallest)
         policies = {code: policy.value for code, policy in sorted(options.policies.items())}
         told = {
             **({"policies": policies} if policies else {}),

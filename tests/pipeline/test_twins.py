@@ -6,6 +6,7 @@ A new kind of study joins by adding rows. All rows lie in one tree, which each w
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -182,6 +183,7 @@ VOLUMES = [
     Row("sform and pixdim", sform_alone(2.0), "refused", "AFFINE_CONFLICT"),
     Row("complex", nifti("complex.nii.gz", kind=np.complex64), "refused", "complex"),
     Row("gzip named nii", wrong_name, "refused", "rename it to b.nii.gz"),
+    Row("small", lambda f: nib.save(nib.Nifti1Image(volume()[:6, :6, :6], AFFINE), f / "small.nii.gz"), "refused", "IMAGE_TOO_SMALL"),
     Row("nrrd", nrrd("mm"), "done"),
     Row("nrrd in um", nrrd("um"), "refused", "measures space in um"),
     Row("study", study("a"), "done"),
@@ -284,6 +286,10 @@ def results(
         from dicom_study import make_volume_bundle
 
         make_volume_bundle(bundle)
+        file = bundle / "configs" / "metadata.json"
+        metadata = json.loads(file.read_text())
+        metadata["network_data_format"]["inputs"]["image"]["smallest_extent_mm"] = 12
+        file.write_text(json.dumps(metadata))
     source = tree(folder / "in", rows)
     for name, way in WAYS.items():
         way(bundle, source, folder / name)
@@ -341,8 +347,6 @@ def test_what_one_way_did_the_others_keep(results: Any, tmp_path: Path) -> None:
 
 
 def _lines(output: Path) -> list[dict[str, Any]]:
-    import json
-
     return [json.loads(line) for line in (output / "manifest.jsonl").read_text().splitlines()]
 
 
