@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import os
-import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,13 +13,10 @@ from typing import Any, Generic, TypeVar
 
 from monai_dis.label.incoming import Refusal
 
-__all__ = ["InferenceQueue", "Ticket", "stand_back"]
+__all__ = ["InferenceQueue", "Ticket"]
 
 #: Requests that wait at most; beyond it a reader is told at once, which is better than an answer after everybody has left.
 MOST_WAITING = 16
-
-#: How much a network stands back on the processor behind requests that are answered at once; as `nice`.
-_NICENESS = 10
 
 T = TypeVar("T")
 
@@ -56,7 +49,8 @@ class InferenceQueue:
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self.most = most
-        self._worker = ThreadPoolExecutor(1, "inference", initializer=stand_back)
+        # Of the priority of all other threads: a lower one that holds the interpreter's lock lets everybody wait.
+        self._worker = ThreadPoolExecutor(1, "inference")
         self._lock = Lock()
         self._here = 0
 
@@ -112,13 +106,3 @@ class InferenceQueue:
     def _gone(self, _: Future[Any]) -> None:
         with self._lock:
             self._here -= 1
-
-
-def stand_back() -> None:
-    """Let this thread, and those that it starts, compute with what the processor has left: a reader's page waits for no network.
-
-    Only Linux has priorities of threads; elsewhere nothing is changed.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -1,10 +1,8 @@
-"""Readers and networks side by side: answers go from thread to loop in few steps, and a network stands back on the processor."""
+"""Answers of MONAI Label beside the request loop: they go from thread to loop in few steps."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +11,6 @@ from typing import Any
 import pytest
 
 from monai_dis.label.beside import answer_beside
-from monai_dis.label.inference_queue import InferenceQueue
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -73,17 +70,3 @@ def test_a_long_answer_is_passed_on_while_it_is_made() -> None:
         await send(body(b"", False))
 
     assert [len(each.get("body", b"")) for each in sent_by(app, arrived.set)] == [0, 2 << 20, 0]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
-def test_a_network_stands_back_behind_requests_and_so_do_the_threads_it_starts() -> None:
-    def niceness() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    def in_another() -> int:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(niceness).result()
-
-    queue, before = InferenceQueue(), niceness()
-    assert queue.submit(niceness).future.result(30) == 10 == queue.submit(in_another).future.result(30)
-    assert niceness() == before
