@@ -152,7 +152,7 @@ def _row(slide: Path, bundle: str, folder: Path) -> dict[str, Any]:
         "windows_total": entry["windows_total"],
         "fraction_of_full_pass": entry["fraction_of_full_pass"],
         "fraction_of_sliding_window": entry["fraction_of_sliding_window"],
-        "objects": entry["objects"],
+        "objects": entry["object_counts"],
         "read_back": _read_back(entry),
     }
 

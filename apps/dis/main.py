@@ -475,12 +475,13 @@ class CheckedLabels(KeptLabels):
         with tempfile.TemporaryDirectory() as made:
             kept = Path(made) / f"label{segmentation_suffix(image)}"
             write_answer(labels, pixels, kept, {})
-            if label_tag == FINAL:
-                said |= self._published(image, image_id, labels, said, Path(made))
-            return super().save_label(image_id, str(kept), label_tag, said)
+            send = self._sender(image, image_id, labels, said, Path(made)) if label_tag == FINAL else None
+            if send is None:
+                return super().save_label(image_id, str(kept), label_tag, said)
+            return self.save_and_send(image_id, str(kept), label_tag, said, send)
 
-    def _published(self, image, image_id, labels, said, place):
-        return {}
+    def _sender(self, image, image_id, labels, said, place):
+        """What sends a final label on, once it is kept here; None where it goes nowhere."""
 
     def cases_of(self, bundle):
         """Images and final labels that a bundle can learn from: those of its own classes, without what a reviewer returned."""
@@ -540,8 +541,8 @@ class DicomDatastore(CheckedLabels, DICOMWebDatastore):
         done = set(self.get_labeled_images())
         return [name for name in self.list_images() if name not in done]
 
-    def _published(self, image, image_id, labels, said, place):
-        """The final label as SEG, in the archive."""
+    def _sender(self, image, image_id, labels, said, place):
+        """The final label as SEG, for the archive."""
         model = self.app.models[said["bundle"]]
         segments = segment_entries(model.metadata, model.classes)
         seg = place / "label.dcm"
@@ -549,4 +550,4 @@ class DicomDatastore(CheckedLabels, DICOMWebDatastore):
             image.with_name(image_id), labels, segments, seg, name="corrected", version="1", weights="", by_reader=True,
             limits=self.app.limits,
         )  # fmt: skip
-        return {"SeriesInstanceUID": dicom_web_upload_dcm(str(seg), self._client)}
+        return lambda: {"SeriesInstanceUID": dicom_web_upload_dcm(str(seg), self._client)}

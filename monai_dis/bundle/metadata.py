@@ -27,6 +27,7 @@ class BundleMetadata:
         data_source: what it was trained on.
         modality: such as ``"RGB"`` or ``"CT"``.
         input_channels: channels of the network's input.
+        smallest_mm: that a volume must have on one side at least, so that the network has more than one voxel to normalise.
         classes: names of the network's output channels, by channel index.
         dicom: which DICOM images it takes and the codes of its classes; None when it is not for DICOM.
         content: the whole file.
@@ -40,6 +41,7 @@ class BundleMetadata:
     data_source: str = ""
     modality: str = ""
     input_channels: int | None = None
+    smallest_mm: float | None = None
     classes: Mapping[int, str] = field(default_factory=dict)
     dicom: DicomEntry | None = None
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -72,6 +74,7 @@ class BundleMetadata:
                 data_source=str(content.get("data_source", "")),
                 modality=str(image.get("modality", "")),
                 input_channels=int(image["num_channels"]),
+                smallest_mm=float(image["smallest_extent_mm"]) if "smallest_extent_mm" in image else None,
                 classes={int(index): str(label) for index, label in pred.get("channel_def", {}).items()},
                 dicom=DicomEntry.read(content["dicom"]) if "dicom" in content else None,
                 content=content,

@@ -72,6 +72,7 @@ TABLE: dict[str, Code] = {
     "GANTRY_TILT": Code(FIX, "Sheared stack: straightened for the network, the result lies on the source planes."),
     "GANTRY_TILT_INCONSISTENT": Code(WARN, "GantryDetectorTilt contradicts the positions, which count."),
     "IMAGE_NOT_GRAYSCALE": Code(REJECT, "Images in colour for a bundle that takes grey ones."),
+    "IMAGE_TOO_SMALL": Code(REJECT, "A volume that is shorter on each side than the network needs on one."),
     "INPUT_ARCHIVE": Code(FIX, "A ZIP or tar archive was unpacked into a private folder."),
     "INPUT_DICOMDIR": Code(FIX, "The files that a DICOMDIR names are used."),
     "INPUT_EMPTY": Code(REJECT, "There is no DICOM image in the input."),

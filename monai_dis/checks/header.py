@@ -8,6 +8,7 @@ from typing import Any
 
 from monai_dis.checks.findings import Finding, Policy, apply_policy, finding, merged, verdict
 from monai_dis.checks.limits import Limits
+from monai_dis.checks.size import check_extent
 from monai_dis.checks.volume_files import inspect_volume_file
 from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
 from monai_dis.errors import ImageError
@@ -19,7 +20,11 @@ _BYTES_A_PIXEL = 4  # the most that a decoded pixel takes: RGBA
 
 
 def check_header(
-    path: Path, limits: Limits, policies: Mapping[str, Policy], channels: int | None = None
+    path: Path,
+    limits: Limits,
+    policies: Mapping[str, Policy],
+    channels: int | None = None,
+    smallest_mm: float | None = None,
 ) -> dict[str, Any]:
     """Check the header of an image file; files that are not there, empty or of no known kind are left to their reader.
 
@@ -28,6 +33,7 @@ def check_header(
         limits: on sizes.
         policies: a site's changes.
         channels: that the network takes; a file of so many volumes is an image of so many channels.
+        smallest_mm: that one side of a volume must have, see `monai_dis.checks.size`.
 
     Returns:
         what the report says: ``verdict`` and ``findings``; nothing of a picture without findings, which has no place in space.
@@ -38,7 +44,7 @@ def check_header(
     if not image_suffix(path) or not path.is_file() or not path.stat().st_size:
         return {}
     volume = image_suffix(path) in VOLUME_SUFFIXES
-    found = inspect_volume_file(path, limits)[1] if volume else _picture(path, limits)
+    found = _volume(path, limits, smallest_mm) if volume else _picture(path, limits)
     as_channels = [each for each in found if each.code == "VOLUME_MULTIPLE" and each.instances == channels]
     findings = merged(apply_policy([each for each in found if each not in as_channels], policies))
     if verdict(findings) is Policy.REJECT:
@@ -47,6 +53,11 @@ def check_header(
     if not volume and not findings:
         return {}
     return {"verdict": verdict(findings).value, "findings": [each.to_dict() for each in findings]}
+
+
+def _volume(path: Path, limits: Limits, smallest_mm: float | None) -> list[Finding]:
+    volume, found = inspect_volume_file(path, limits)
+    return found if volume is None else [*found, *check_extent(volume.shape, volume.affine_lps, smallest_mm)]
 
 
 def _picture(path: Path, limits: Limits) -> list[Finding]:

@@ -125,8 +125,7 @@ def segment(
         bool,
         typer.Option(
             "--uncertainty",
-            help="For a DICOM study, also write what was refined and what stays uncertain.",
-            rich_help_panel=DICOM,
+            help="Also say how certain each object is; for a DICOM study, write what was refined and what stays uncertain.",
         ),
     ] = False,
     policy: PolicyOption = None,

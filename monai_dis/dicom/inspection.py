@@ -13,6 +13,7 @@ from typing import Any
 
 from monai_dis.checks.findings import Finding, Policy, apply_policy, finding, merged, verdict
 from monai_dis.checks.limits import Limits
+from monai_dis.checks.size import check_extent
 from monai_dis.checks.volume_files import FileVolume, inspect_volume_file
 from monai_dis.data.image_files import VOLUME_SUFFIXES, image_suffix
 from monai_dis.dicom.damage import assign_damage
@@ -109,11 +110,7 @@ def inspect_for(
     """Inspect an input for several targets at once: its files are read a single time. See `inspect`."""
     limits, policies = limits or Limits(), policies or {}
     if isinstance(inputs, (str, Path)) and image_suffix(inputs) in VOLUME_SUFFIXES and Path(inputs).is_file():
-        file_volume, found = inspect_volume_file(Path(inputs), limits)
-        found = list(merged(apply_policy(found, policies)))
-        usable = file_volume is not None and verdict(found) is not Policy.REJECT
-        inspection = Inspection(tuple(found), (), (file_volume,) if usable and file_volume else ())
-        yield (inspection,) * len(targets)
+        yield tuple(_inspected_file(Path(inputs), target, limits, policies) for target in targets)
         return
     require("pydicom")
     with open_input(inputs, limits) as files:
@@ -122,6 +119,14 @@ def inspect_for(
             contents = _read_all(files, limits)
             inspections = tuple(_inspected(contents, target, limits, policies, selection or {}) for target in targets)
         yield inspections
+
+
+def _inspected_file(path: Path, target: Target, limits: Limits, policies: Mapping[str, Policy]) -> Inspection:
+    volume, found = inspect_volume_file(path, limits)
+    small = [] if volume is None else check_extent(volume.shape, volume.affine_lps, target.smallest_mm)
+    found = list(merged(apply_policy([*found, *small], policies)))
+    usable = volume is not None and verdict(found) is not Policy.REJECT
+    return Inspection(tuple(found), (), (volume,) if usable and volume else ())
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,13 @@ class VolumeAnswer:
         labels: (columns, rows, slices) class indices, or (segments, columns, rows, slices) of 0 and 1 for classes that overlap;
             0 in slices that are missing.
         prediction: with the figures of the whole run, and the image and windows that a picture shows.
-        refined: (columns, rows, slices) bool, where windows were refined; None unless it was asked for.
-        uncertainty: (columns, rows, slices) float32, 0 to 1, likewise.
+        refined: (columns, rows, slices) bool, where windows were refined.
+        uncertainty: (columns, rows, slices) float32, 0 to 1; None unless it was asked for.
     """
 
     labels: npt.NDArray[Any] = field(repr=False)
     prediction: Prediction = field(repr=False)
-    refined: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
+    refined: npt.NDArray[np.bool_] = field(repr=False)
     uncertainty: npt.NDArray[np.float32] | None = field(default=None, repr=False)
 
 
@@ -78,10 +78,9 @@ def _volume(loaded: LoadedStudy, predictor: Predictor, uncertainty: bool) -> Vol
         return array if bent is None else bend_back(array, bent)
 
     labels = _labels(back(prediction.labels.numpy()))
-    if prediction.uncertainty is None:
-        return VolumeAnswer(labels, prediction)
     refined = back(_inside(prediction.boxes, values.shape))
-    return VolumeAnswer(labels, prediction, refined, back(_float(prediction)))
+    uncertain = None if prediction.uncertainty is None else back(_float(prediction))
+    return VolumeAnswer(labels, prediction, refined, uncertain)
 
 
 def _slices(loaded: LoadedStudy, predictor: Predictor, uncertainty: bool) -> VolumeAnswer:
@@ -101,8 +100,8 @@ def _slices(loaded: LoadedStudy, predictor: Predictor, uncertainty: bool) -> Vol
             image = MetaTensor(image.as_tensor().expand(_COLOURS, -1, -1).clone(), affine=image.affine, meta=image.meta)
         each = predictor(VOLUME_NAME, image, uncertainty=uncertainty)
         labels.append(each.labels.numpy())
+        refined.append(_inside(each.boxes, image.shape[1:]))
         if each.uncertainty is not None:
-            refined.append(_inside(each.boxes, image.shape[1:]))
             uncertain.append(_float(each))
         figures.append(each)
         kept = each if index == shown or kept is None else kept
@@ -115,9 +114,8 @@ def _slices(loaded: LoadedStudy, predictor: Predictor, uncertainty: bool) -> Vol
         if each.watch is not kept.watch:
             for stage, seconds in each.watch.seconds.items():
                 joined.watch.seconds[stage] = joined.watch.seconds.get(stage, 0.0) + seconds
-    if not uncertain:
-        return VolumeAnswer(whole, joined)
-    return VolumeAnswer(whole, joined, np.stack(refined, axis=-1), np.stack(uncertain, axis=-1))
+    doubt = np.stack(uncertain, axis=-1) if uncertain else None
+    return VolumeAnswer(whole, joined, np.stack(refined, axis=-1), doubt)
 
 
 def _display_values(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

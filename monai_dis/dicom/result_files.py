@@ -16,6 +16,7 @@ from monai_dis.bundle.dicom_metadata import DicomEntry
 from monai_dis.data.atomic import atomic_path
 from monai_dis.data.coordinates import swap_ras_lps
 from monai_dis.data.nifti_output import write_nifti
+from monai_dis.dicom.found_objects import objects_of_volume
 from monai_dis.dicom.label_files import file_labels, mask_of, nifti_comment, segment_records, stored_values
 from monai_dis.dicom.loaded_study import LoadedStudy
 from monai_dis.dicom.predicting import VolumeAnswer
@@ -28,6 +29,7 @@ from monai_dis.dicom.uncertainty_seg import make_uncertainty_seg
 from monai_dis.dicom.writing import write_object
 from monai_dis.errors import DicomError
 from monai_dis.pipeline.image_study import SMALLEST_PICTURE
+from monai_dis.pipeline.objects import Objects
 from monai_dis.pipeline.predict import Prediction
 
 __all__ = ["ResultFormat", "ResultWriter"]
@@ -79,14 +81,15 @@ class ResultWriter:
         labels, plan = answer.labels, loaded.plan
         # A photograph has no depth, and often pixels of unknown size.
         volumes = {} if plan.photograph else segment_volumes_ml(labels, plan.affine_lps, self.entry)
-        result: Entry = {"segments": self._segments(labels, volumes)}
+        objects = objects_of_volume(answer, loaded, self.entry)
+        result: Entry = {"segments": self._segments(labels, volumes), **objects.to_dict()}
         if plan.missing:
             result["not_assessed_slices"] = list(plan.missing)
         if self.format in (ResultFormat.NIFTI, ResultFormat.NRRD):
             return {**result, **self._label_files(answer, loaded, folder / identity.uid("seg", "instance"), result)}
         if not labels.any() and self.entry.empty == "omit":
             return {**result, "output": None}
-        return {**result, **self._objects(answer, loaded, identity, folder, volumes)}
+        return {**result, **self._objects(answer, loaded, identity, folder, volumes, objects)}
 
     def picture(self, prediction: Prediction, path: Path) -> Path:
         """Draw the result over the image."""
@@ -111,6 +114,7 @@ class ResultWriter:
         identity: ResultIdentity,
         folder: Path,
         volumes: Mapping[int, float],
+        objects: Objects,
     ) -> Entry:
         presentation = replace(self.presentation, relaxed=loaded.relaxed)
         kind = SegKind.LABELMAP if self.format is ResultFormat.LABELMAP else SegKind.BINARY
@@ -119,7 +123,7 @@ class ResultWriter:
         seg = make_seg(answer.labels, loaded.plan, source, self.entry, identity, kind=kind, presentation=presentation)
         write_object(seg, paths["output"])
         others = []
-        if answer.refined is not None and answer.uncertainty is not None:
+        if answer.uncertainty is not None:
             uncertain = make_uncertainty_seg(
                 answer.refined, answer.uncertainty, loaded.plan, source, identity, presentation
             )
@@ -128,7 +132,9 @@ class ResultWriter:
             others.append(uncertain)
         if loaded.plan.photograph:
             return {key: str(path.absolute()) for key, path in paths.items()}
-        report = make_sr(seg, volumes, loaded.plan, source, self.entry, identity, presentation, others=others)
+        report = make_sr(
+            seg, volumes, loaded.plan, source, self.entry, identity, presentation, others=others, objects=objects.found
+        )
         paths["sr"] = folder / f"{stem}.sr.dcm"
         write_object(report, paths["sr"])  # last: where there is a report, there is what it refers to
         return {key: str(path.absolute()) for key, path in paths.items()}

@@ -10,6 +10,7 @@ import numpy as np
 
 from monai_dis.checks.findings import Finding, Policy, apply_policy, finding, merged, verdict
 from monai_dis.checks.limits import Limits
+from monai_dis.checks.size import check_extent
 from monai_dis.dicom.frames import Frame, frames_of, is_multiframe
 from monai_dis.dicom.geometry import normal_of
 from monai_dis.dicom.image_checks import check_image, check_values_of_series, is_secondary_capture, stored_bytes
@@ -123,6 +124,7 @@ def check_series(
                 findings.extend(_check_size(frames, limits))
                 volume = plan_volume(frames)
                 findings.extend(_check_gaps(volume, limits))
+                findings.extend(check_extent(volume.shape, volume.affine_lps, target.smallest_mm, len(frames)))
     after = merged(apply_policy(findings, policies))
     number = _series_number(images[0], count)
     return Series(

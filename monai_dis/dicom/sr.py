@@ -1,4 +1,4 @@
-"""Measurements as a DICOM report: TID 1500 with one TID 1411 group per segment, volumes in mL (O9)."""
+"""Measurements as a DICOM report: TID 1500 with a TID 1411 group for each segment and a TID 1410 group for each object in it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from monai_dis.dicom.geometry import Vector
 from monai_dis.dicom.presentation import MANUFACTURER, Presentation
 from monai_dis.dicom.seg_object import tracking_identifier
 from monai_dis.dicom.source_images import copy_patient_and_study, fixed_times, source_references
+from monai_dis.dicom.sr_groups import MILLILITRE, VOLUME, concept, described, measurement, object_groups
 from monai_dis.dicom.uids import ResultIdentity
 from monai_dis.dicom.volume_plan import VolumePlan
+from monai_dis.pipeline.objects import Found
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 __all__ = ["make_sr", "segment_volumes_ml"]
 
-_VOLUME = Code("118565006", "SCT", "Volume")
-_MILLILITRE = Code("mL", "UCUM", "mL")
 _PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
 _TITLE = Code("126000", "DCM", "Imaging Measurement Report")
 _DEVICE = Code("121007", "DCM", "Device")
@@ -59,6 +59,7 @@ def make_sr(
     presentation: Presentation | None = None,
     *,
     others: Sequence[Dataset] = (),
+    objects: Sequence[Found] = (),
 ) -> Dataset:
     """Make the report of a segmentation.
 
@@ -71,6 +72,7 @@ def make_sr(
         identity: what the result is made of; gives all UIDs.
         presentation: descriptions and series numbers.
         others: further objects of the result, to which the report refers as evidence.
+        objects: what was found; the largest of several of one segment are described one by one.
 
     Returns:
         a Comprehensive 3D SR.
@@ -83,8 +85,9 @@ def make_sr(
             _group(sr, seg, references[0].SeriesInstanceUID, number, segment, volumes_ml[number], identity)
             for number, segment in entry.segments.items()
         ]
+        groups += object_groups(objects, entry, seg.FrameOfReferenceUID, identity)
         observer = sr.ObserverContext(
-            observer_type=_concept(_DEVICE),
+            observer_type=concept(_DEVICE),
             observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
                 uid=identity.uid("device"),
                 name=identity.bundle,
@@ -94,9 +97,9 @@ def make_sr(
         )
         report = sr.MeasurementReport(
             observation_context=sr.ObservationContext(observer_device_context=observer),
-            procedure_reported=_concept(_PROCEDURE),
+            procedure_reported=concept(_PROCEDURE),
             imaging_measurements=groups,
-            title=_concept(_TITLE),
+            title=concept(_TITLE),
         )
         made: Any = sr.Comprehensive3DSR(
             evidence=[*references, *(_nameless(each, references[0]) for each in (seg, *others))],
@@ -127,19 +130,9 @@ def _nameless(seg: Dataset, reference: Dataset) -> Dataset:
     return evidence
 
 
-def _concept(code: Code) -> Any:
-    return require("highdicom.sr").CodedConcept(code.value, code.scheme, code.meaning)
-
-
 def _group(
     sr: Any, seg: Dataset, series: str, number: int, segment: SegmentEntry, volume_ml: float, identity: ResultIdentity
 ) -> Any:
-    site = segment.region or segment.type
-    algorithm = sr.AlgorithmIdentification(
-        name=identity.bundle,
-        version=identity.version,
-        parameters=[f"weights_sha256={identity.weights}", f"settings_sha256={identity.settings}"],
-    )
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=identity.uid("tracking", str(number)), identifier=tracking_identifier(segment, number)
@@ -150,18 +143,8 @@ def _group(
             segment_number=number,
             source_series=sr.SourceSeriesForSegmentation(series),
         ),
-        finding_type=_concept(segment.type),
-        finding_category=_concept(segment.category),
-        finding_sites=[
-            sr.FindingSite(
-                anatomic_location=_concept(site),
-                laterality=None if segment.modifier is None else _concept(segment.modifier),
-            )
-        ],
-        algorithm_id=algorithm,
-        measurements=[
-            sr.Measurement(name=_concept(_VOLUME), value=float(f"{volume_ml:.8g}"), unit=_concept(_MILLILITRE))
-        ],
+        measurements=[measurement(VOLUME, volume_ml, MILLILITRE)],
+        **described(segment, identity),
     )
 
 

@@ -22,12 +22,14 @@ class Target:
         body_parts: values of BodyPartExamined that fit; empty to take any.
         spatial_dims: 3 for volumes, 2 for slices.
         colour: whether photographs in colour are taken.
+        smallest_mm: that one side of a volume must have, see `monai_dis.checks.size`.
     """
 
     modalities: tuple[str, ...] = ()
     body_parts: tuple[str, ...] = ()
     spatial_dims: int = 3
     colour: bool = False
+    smallest_mm: float | None = None
 
     @classmethod
     def of_bundle(cls, metadata: BundleMetadata) -> Target | None:
@@ -36,7 +38,7 @@ class Target:
         if entry is None:
             return None
         colour = metadata.input_channels == _COLOURS and entry.spatial_dims == 2
-        return cls(entry.modalities, entry.body_parts, entry.spatial_dims, colour)
+        return cls(entry.modalities, entry.body_parts, entry.spatial_dims, colour, metadata.smallest_mm)
 
     def takes(self, modality: str) -> bool:
         """Whether images of a modality fit."""

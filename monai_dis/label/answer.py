@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from monai_dis.data.image_files import PICTURE_SUFFIXES, image_suffix
-from monai_dis.pipeline.objects import objects_of, quadrants
+from monai_dis.pipeline.objects import objects_of
 from monai_dis.pipeline.predict import Prediction
 
 __all__ = ["centroids", "describe", "renumbered_about", "voxel_volume_mm"]
@@ -27,7 +27,7 @@ def describe(prediction: Prediction, classes: Mapping[int, str], name: str, *, o
 
     Returns:
         ``latencies`` in seconds by stage, ``windows``, ``volumes_ml`` (of a picture ``areas_pixels``), ``centroids`` as voxels of the
-        file, ``uncertainty``, ``label_names``, and where they were asked for ``objects``, of a picture ``quadrants`` too.
+        file, ``uncertainty``, ``label_names``, and where they were asked for what `monai_dis.pipeline.objects.Objects` says.
     """
     statistics = prediction.statistics
     masks = prediction.class_masks()
@@ -50,14 +50,8 @@ def describe(prediction: Prediction, classes: Mapping[int, str], name: str, *, o
         **sizes,
         "centroids": centroids(prediction, classes),
         "uncertainty": _uncertainty(statistics, None if picture else voxel),
-        **(_listed(prediction, classes, picture) if objects else {}),
+        **(objects_of(prediction, classes, picture=picture).to_dict() if objects else {}),
     }
-
-
-def _listed(prediction: Prediction, classes: Mapping[int, str], picture: bool) -> dict[str, Any]:
-    found = objects_of(prediction, classes, picture=picture)
-    listed: dict[str, Any] = {"objects": [each.to_dict() for each in found]}
-    return {**listed, "quadrants": quadrants(found)} if picture else listed
 
 
 def voxel_volume_mm(prediction: Prediction) -> float | None:

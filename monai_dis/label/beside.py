@@ -17,6 +17,8 @@ __all__ = ["answer_beside", "in_thread"]
 
 T = TypeVar("T")
 
+_HELD = 1 << 20  # bytes of an answer that are kept back until the rest is there
+
 
 async def in_thread(executor: Executor, function: Callable[..., T], *arguments: Any) -> T:
     """Call a function that blocks, in a thread and in the context of the request."""
@@ -24,22 +26,34 @@ async def in_thread(executor: Executor, function: Callable[..., T], *arguments: 
     return await asyncio.get_running_loop().run_in_executor(executor, context.run, function, *arguments)
 
 
-async def answer_beside(app: Any, scope: Scope, receive: Receive, send: Any, executor: Executor) -> None:
+async def answer_beside(app: Any, prepare: Callable[[], tuple[Scope, Receive]], send: Any, executor: Executor) -> None:
     """Let an ASGI application answer in a thread with a loop of its own; its messages are passed on in order.
+
+    A short answer is passed on in one piece: on a busy machine each step from thread to thread waits for its turn on the processor.
 
     Args:
         app: what answers.
-        scope: of the request.
-        receive: gives the body; it is read in the thread, so it must be there already.
+        prepare: called in the thread; gives the request, whose body must be there already.
         send: of the connection.
         executor: of the threads.
     """
     loop = asyncio.get_running_loop()
+    held: list[Any] = []
 
-    async def passed_on(message: Any) -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(send(message), loop))
+    async def passed_on(messages: list[Any]) -> None:
+        for message in messages:
+            await send(message)
+
+    async def take(message: Any) -> None:
+        held.append(message)
+        if sum(len(each.get("body", b"")) for each in held) >= _HELD:
+            ready = held.copy()
+            held.clear()
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(passed_on(ready), loop))
 
     def answer() -> None:
-        asyncio.run(app(scope, receive, passed_on))
+        scope, receive = prepare()
+        asyncio.run(app(scope, receive, take))
 
     await in_thread(executor, answer)
+    await passed_on(held)

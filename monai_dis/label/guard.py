@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -111,20 +112,33 @@ class Guard:
         with await read_body(scope, receive, limit) as body:
             request = await taken_apart(scope, groups, query, body, plain=route.query == "*")
             try:
-                content = await in_thread(self._threads, route.check, request, self.desk)
                 if route.own == "infer":
+                    await in_thread(self._threads, route.check, request, self.desk)
                     answer = await self._inferred(request, receive)
                 elif route.own:
-                    answer = await in_thread(self._threads, self.web.own, route.own, request)
+                    answer = await in_thread(self._threads, self._own, route, request)
                 else:
-                    if content is not None:  # what was checked, and no more
-                        body = BytesIO(json.dumps(content).encode())
-                        scope = _with_length(scope, len(body.getvalue()))
-                    await answer_beside(self.app, scope, replay(body, receive), send, self._threads)
+                    passed_on = partial(self._checked, route, request, scope, body, receive)
+                    await answer_beside(self.app, passed_on, send, self._threads)
                     return
             finally:
                 request.close()
         await answer.send(send)
+
+    def _own(self, route: Route, request: Incoming) -> Reply:
+        """Check a request and answer it here."""
+        route.check(request, self.desk)
+        return self.web.own(route.own, request)
+
+    def _checked(
+        self, route: Route, request: Incoming, scope: Scope, body: Any, receive: Receive
+    ) -> tuple[Scope, Receive]:
+        """Check a request, and give what is to be passed on."""
+        content = route.check(request, self.desk)
+        if content is not None:  # what was checked, and no more
+            body = BytesIO(json.dumps(content).encode())
+            scope = _with_length(scope, len(body.getvalue()))
+        return scope, replay(body, receive)
 
     async def _inferred(self, request: Incoming, receive: Receive) -> Reply:
         """The answer of a network, which waits in the queue."""

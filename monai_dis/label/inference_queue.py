@@ -49,6 +49,7 @@ class InferenceQueue:
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self.most = most
+        # Of the priority of all other threads: a lower one that holds the interpreter's lock lets everybody wait.
         self._worker = ThreadPoolExecutor(1, "inference")
         self._lock = Lock()
         self._here = 0

@@ -185,6 +185,41 @@ class KeptLabels:
             self._replace_label(image_id, known, label_tag, target, Path(label_filename), label)
         return image_id
 
+    def save_and_send(
+        self,
+        image_id: str,
+        label_filename: str,
+        label_tag: str,
+        label_info: Mapping[str, Any],
+        send: Callable[[], Mapping[str, Any]],
+    ) -> str:
+        """Keep a label here, and only then send it on: whichever of the two fails, what a reader has drawn is kept once at least.
+
+        Args:
+            image_id: of the image.
+            label_filename: the label's file.
+            label_tag: of the label.
+            label_info: what is said of it.
+            send: sends it; returns what is to be noted of it besides.
+
+        Raises:
+            Refusal: when it is kept here and could not be sent.
+        """
+        KeptLabels.save_label(self, image_id, label_filename, label_tag, label_info)
+        try:
+            sent = send()
+        except Exception as error:
+            logger.warning("a label is kept here and was not taken by the archive (%s)", type(error).__name__)
+            raise Refusal(
+                502,
+                "the label is kept on this server, but the archive did not take it; submit it again when the archive answers.",
+            ) from error
+        with self._exclusively():
+            self._init_from_datastore_file()
+            self._datastore.label(image_id, label_tag).info.update(sent)
+            self._update_datastore_file()
+        return image_id
+
     def _signed(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """Who made it, and when."""
         now = datetime.now(timezone.utc)

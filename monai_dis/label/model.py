@@ -194,8 +194,7 @@ class LabelModel:
         case = self._cases.get(key)
         if case is None:
             if image is None and path.is_file():  # as every other run looks at a file before it is read
-                metadata = self.model.metadata
-                check_header(path, self.limits, {}, None if metadata is None else metadata.input_channels)
+                check_header(path, self.limits, {}, self.metadata.input_channels, self.metadata.smallest_mm)
             case = self._cases.put(key, Case(predictor.prepare(path, image, watch)))
         return case, predictor
 

@@ -62,9 +62,12 @@ class Reply:
 
 
 def file_reply(file: Path) -> Reply:
-    """An answer that is a file, under its name."""
+    """An answer that is a file, under its name; a small one is read at once."""
     named = f"attachment; filename*=utf-8''{quote(file.name)}"
-    return Reply(b"", "application/octet-stream", headers=((b"content-disposition", named.encode()),), file=file)
+    small = file.stat().st_size <= _PIECE
+    body = file.read_bytes() if small else b""
+    headers = ((b"content-disposition", named.encode()),)
+    return Reply(body, "application/octet-stream", headers=headers, file=None if small else file)
 
 
 def json_reply(content: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> Reply:

@@ -147,7 +147,11 @@ def find_studies(
     for study in (each for several in by_kind.values() for each in several):
         places.setdefault(study.place, study)
     if options.for_dicom_alone and not by_kind.get("dicom"):
-        raise DicomError("--format, --uncertainty and --select are for DICOM studies, and there is none in the input.")
+        raise DicomError("--format and --select are for DICOM studies, and there is none in the input.")
+    if options.uncertainty and not (by_kind.get("dicom") or by_kind.get("image")):
+        raise DicomError(
+            "--uncertainty is for images and DICOM studies that are read whole, and there is none in the input."
+        )
     return list(places.values())
 
 

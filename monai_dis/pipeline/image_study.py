@@ -19,6 +19,7 @@ from monai_dis.pipeline.file_study import FileStudy
 from monai_dis.pipeline.find import Search
 from monai_dis.pipeline.fingerprint import content_of
 from monai_dis.pipeline.naming import mask_name
+from monai_dis.pipeline.objects import objects_of
 from monai_dis.pipeline.predict import Prediction, Prepared, Stopwatch
 from monai_dis.pipeline.study import Entry, Job, Opened, SkippedError, Study
 
@@ -56,19 +57,24 @@ class ImageStudy(FileStudy):
         if self.beside_dicom and picture and model.predictor.expected.spatial_dims == 3:
             raise SkippedError(f"{self.file} is a picture beside a DICOM study, and the bundle takes volumes.")
         check_readable(self.file)
-        channels = None if model.metadata is None else model.metadata.input_channels
-        entry = check_header(self.file, options.limits, options.policies, channels)
+        said = model.metadata
+        channels, smallest = (None, None) if said is None else (said.input_channels, said.smallest_mm)
+        entry = check_header(self.file, options.limits, options.policies, channels, smallest)
         policies = {code: policy.value for code, policy in sorted(options.policies.items())}
+        told = {
+            **({"policies": policies} if policies else {}),
+            **({"uncertainty": True} if options.uncertainty else {}),
+        }
         yield Opened(
             content_of([("image", self.file)]),
-            {**model.settings, "policies": policies} if policies else model.settings,
+            {**model.settings, **told},
             lambda watch: model.predictor.prepare(self.file, None, watch),
             entry=entry,
         )
 
     def answer(self, loaded: Prepared, job: Job, watch: Stopwatch, stem: str, folder: Path) -> Prediction:
         """Run the network and bring its answer back to the grid of the file."""
-        return job.model.predictor.answer(loaded, watch, job.memory)
+        return job.model.predictor.answer(loaded, watch, job.memory, uncertainty=job.options.uncertainty)
 
     def write(self, answer: Prediction, job: Job, watch: Stopwatch, stem: str, folder: Path) -> Entry:
         """Write the segmentation, a mask for each of several overlapping classes, and the overlay."""
@@ -91,8 +97,10 @@ class ImageStudy(FileStudy):
             )
             with atomic_path(overlay) as temporary:
                 picture.save(temporary, compress_level=3)  # a third of the time of the default for a tenth more bytes
+        with watch.stage("objects"):
+            objects = objects_of(answer, job.model.classes, picture=image_suffix(self.file) in PICTURE_SUFFIXES)
         entry: Entry = {"output": str(output), "overlay": str(overlay), **({"masks": masks} if masks else {})}
-        return {**entry, **figures(answer, self.file)}
+        return {**entry, **objects.to_dict(), **figures(answer, self.file)}
 
     def _write_masks(self, answer: Prediction, job: Job, output: Path) -> dict[str, str]:
         """A mask for each of several overlapping classes, which one file of class indices cannot hold, by the name of the class."""

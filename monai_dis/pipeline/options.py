@@ -22,7 +22,7 @@ class Options:
 
     Attributes:
         format: of the result of a DICOM study, one of `FORMATS`; None for SEG.
-        uncertainty: for a DICOM study, also write what was refined and what stays uncertain.
+        uncertainty: also say how certain each object is, and for a DICOM study write what was refined and what stays uncertain.
         selection: values that choose one of several volumes or series of a DICOM study.
         policies: a site's changes of what is done about a finding, by its code.
         limits: sizes beyond which an input is refused.
@@ -63,7 +63,7 @@ class Options:
     @property
     def for_dicom_alone(self) -> bool:
         """Whether something was asked for that only a DICOM study can have."""
-        return bool(self.format or self.uncertainty or self.selection)
+        return bool(self.format or self.selection)
 
     def described(self) -> dict[str, Any]:
         """What results depend on, in plain JSON types."""

@@ -1,4 +1,4 @@
-"""`report.json` and `report.html`: what a run did to each study, as views of the ledger and of the run's own records."""
+"""`report.json`, `report.html` and `report-objects.csv`: what a run did to each study, as views of the ledger and of its own records."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 from monai_dis.data.atomic import atomic_path
 from monai_dis.errors import OutputError
 from monai_dis.pipeline.ledger import Ledger
+from monai_dis.pipeline.object_table import write_object_table
 from monai_dis.pipeline.record import Record
 
-__all__ = ["Report", "Shard", "report_name"]
+__all__ = ["Report", "Shard", "report_name", "table_name"]
 
 REPORT_NAME = "report.json"
 _FORMAT = 2
@@ -29,6 +30,11 @@ Entry = dict[str, Any]
 def report_name(shard: Shard | None) -> str:
     """Name of the report of a run, or of one of several shares that write to one folder at once."""
     return REPORT_NAME if shard is None else f"report-{shard[0]}-of-{shard[1]}.json"
+
+
+def table_name(shard: Shard | None) -> str:
+    """Name of the table of objects that goes with a report."""
+    return report_name(shard).replace(".json", "-objects.csv")
 
 
 @dataclass
@@ -61,13 +67,15 @@ class Report:
             self._due = time.monotonic() + _SHARE * (time.monotonic() - start)
 
     def finish(self) -> None:
-        """Write the file, and the page that shows it; a share of several has no page."""
+        """Write the file, the table of objects, and the page that shows it; a share of several has no page."""
         from monai_dis.reports.page import write_page
 
         self.write()
-        if self.shard is None:
-            with contextlib.suppress(OSError):  # the page is a courtesy; the results and report.json are written
-                write_page(self.to_dict(), self.ledger.folder)
+        content, folder = self.to_dict(), self.ledger.folder
+        with contextlib.suppress(OSError):  # table and page are courtesies; the results and report.json are written
+            write_object_table([*content["images"], *content.get("earlier", ())], folder / table_name(self.shard))
+            if self.shard is None:
+                write_page(content, folder)
 
     def write(self) -> None:
         """Write the file anew under a temporary name and move it in place.

@@ -19,6 +19,8 @@ __all__ = ["PAGE_NAME", "embedded_picture", "page_head", "write_page"]
 
 PAGE_NAME = "report.html"
 _THUMBNAIL = 720  # pixels, the longer side of an embedded picture
+_OBJECTS = 50  # rows of the list of one image; all that are known stand in the table beside the page
+_QUADRANTS = ("upper left", "upper right", "lower left", "lower right")
 _PICTURES = 24  # more would make the page too heavy to open; the rest are links
 
 _STYLE = """
@@ -112,7 +114,61 @@ def _section(entry: Mapping[str, Any], folder: Path, *, embed: bool) -> str:
         ("share of a sliding window", f"{entry['fraction_of_sliding_window']:.1%}"),
         *((f"{stage} (s)", f"{seconds:.3f}") for stage, seconds in entry["seconds"].items()),
     ]
-    return f"<section><div>{_overlay(entry, folder, embed)}</div><div><h2>{name}</h2>{found}{_table(rows, escape=False)}</div></section>"
+    seen = f"{_overlay(entry, folder, embed)}{_objects(entry)}"
+    return f"<section><div>{seen}</div><div><h2>{name}</h2>{found}{_table(rows, escape=False)}</div></section>"
+
+
+def _objects(entry: Mapping[str, Any]) -> str:
+    """What was found, one object a row, the largest first; of pictures their number by quadrant too."""
+    objects = entry.get("objects", ())
+    if not objects:
+        return ""
+    shown, total = objects[:_OBJECTS], sum(entry["object_counts"].values())
+    head = ("", "class", "size", "middle (voxel)", "middle (RAS, mm)", "certainty", "refined", "quadrant")
+    rows = [
+        (
+            str(each["id"]),
+            each["name"],
+            f"{each['size']:g} {each['unit']}",
+            _numbers(each["voxel"]),
+            _numbers(each.get("ras_mm", ())),
+            f"{each['certainty']:.2f}" if "certainty" in each else "",
+            "yes" if each["refined"] else "no",
+            each.get("quadrant", ""),
+        )
+        for each in shown
+    ]
+    seen = [place for place in range(len(head)) if any(row[place] for row in rows)]
+    more = f", of which the largest {len(shown)} are listed" if total > len(shown) else ""
+    parts = [f"<details><summary>{total} {'object' if total == 1 else 'objects'}{more}</summary>"]
+    parts.append(_wide_table([[head[place] for place in seen], *([row[place] for place in seen] for row in rows)]))
+    parts.append(_quadrants(entry))
+    if any("certainty" in each for each in shown):
+        parts.append(
+            "<p>Certainty: 1 minus the mean entropy of the probabilities in the object; 0 is no better than chance.</p>"
+        )
+    return "".join(parts) + "</details>"
+
+
+def _quadrants(entry: Mapping[str, Any]) -> str:
+    if not entry.get("quadrants"):
+        return ""
+    head = ["", *_QUADRANTS]
+    rows = [[name, *(str(counts.get(each, 0)) for each in _QUADRANTS)] for name, counts in entry["quadrants"].items()]
+    return f"<p>Objects by quadrant about {html.escape(entry['quadrants_about'])}:</p>{_wide_table([head, *rows])}"
+
+
+def _wide_table(rows: Sequence[Sequence[str]]) -> str:
+    first, *others = rows
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in first)
+    body = "".join(
+        "<tr>" + "".join(f"<td class='n'>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in others
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _overlay(entry: Mapping[str, Any], folder: Path, embed: bool) -> str:

@@ -5,6 +5,7 @@ Letters in shapes: ``B`` batch, ``Ci`` image channels, ``C`` classes, ``*spatial
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +58,12 @@ class RuntimeModule(nn.Module):
             self.run = _nothing  # its models are not needed any more
             logger.warning("%s It runs in PyTorch from here on.", _sentence(str(error)))
             return answer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RuntimeModule:
+        """A copy of the network; the runtime's session, which cannot be copied and keeps nothing of a call, is shared."""
+        twin = RuntimeModule(copy.deepcopy(self.original, memo), self.run, self.runtime)
+        twin.given_up = self.given_up
+        return twin
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""

@@ -56,7 +56,7 @@ def write_outlines(
                 file.write(comma + json.dumps(_feature(polygon, scale, name, index)))
                 comma, objects[name] = ",\n", objects[name] + 1
         file.write("\n]}\n")
-    return {"objects": objects, **({"outline_scales": scales} if scales else {})}
+    return {"object_counts": objects, **({"outline_scales": scales} if scales else {})}
 
 
 def _affordable(tiles: LabelTiles, is_inside: Inside, most: int) -> tuple[int, NDArray[np.int32]]:

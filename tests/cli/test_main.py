@@ -102,6 +102,7 @@ def test_segment_writes_segmentation_overlay_and_report(
         "disc_overlay.png",
         "disc_seg.png",
         "manifest.jsonl",
+        "report-objects.csv",
         "report.html",
         "report.json",
     ]

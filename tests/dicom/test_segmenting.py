@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import zipfile
@@ -53,6 +54,7 @@ def test_a_folder_becomes_seg_and_sr_on_its_own_planes(volume_bundle: Path, tmp_
         f"{uid}.sr.dcm",
         f"{uid}_overlay.png",
         "manifest.jsonl",
+        "report-objects.csv",
         "report.html",
         "report.json",
     ]
@@ -135,6 +137,45 @@ def test_seg_nrrd_on_request_with_names_codes_and_colours(volume_bundle: Path, t
     with inspect(entry["output"], Target()) as found:
         assert [each.code for each in found.findings] == []
         assert np.allclose(found.volumes[0].affine_lps, Grid().affine())
+
+
+def test_report_table_and_sr_list_the_same_objects(volume_bundle: Path, tmp_path: Path) -> None:
+    """Each with size, middle, certainty and whether it was refined; of a report the middle is in patient coordinates."""
+    out = tmp_path / "out"
+    command = ("segment", study(tmp_path / "in"), "-b", volume_bundle, "-o", out, "--windows", "1", "--uncertainty")
+    assert call(*command) == 0
+    entry = entry_of(out)
+    objects, counts = entry["objects"], entry["object_counts"]
+    assert sum(counts.values()) == len(objects) > 1
+    total = {each["label"]: each["volume_ml"] for each in entry["segments"]}
+    for name, volume in total.items():
+        assert sum(each["size"] for each in objects if each["name"] == name) == pytest.approx(volume, abs=1e-3)
+    assert {each["refined"] for each in objects} == {True, False}
+    assert all(0 <= each["certainty"] <= 1 for each in objects)
+    for each in objects:
+        assert np.allclose(
+            Grid().affine() @ [*each["voxel"], 1], [*np.multiply(each["ras_mm"], [-1, -1, 1]), 1], atol=0.2
+        )
+    with (out / "report-objects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["class"], float(row["size"]), row["refined"] == "yes") for row in rows] == [
+        (each["name"], each["size"], each["refined"]) for each in objects
+    ]
+    assert f"{len(objects)} objects" in (out / "report.html").read_text()
+    root = pydicom.dcmread(entry["sr"]).ContentSequence
+    (groups,) = [item.ContentSequence for item in root if item.ConceptNameCodeSequence[0].CodeValue == "126010"]
+    ours = [
+        item.ContentSequence for item in groups if any(each.ValueType == "SCOORD3D" for each in item.ContentSequence)
+    ]
+    assert len(ours) == len(objects) and len(groups) == len(objects) + len(total)
+    for group, each in zip(ours, objects, strict=True):
+        (place,) = [item for item in group if item.ValueType == "SCOORD3D"]
+        assert place.GraphicType == "POINT"
+        assert np.allclose(place.GraphicData, np.multiply(each["ras_mm"], [-1, -1, 1]))
+        numbers = [float(item.MeasuredValueSequence[0].NumericValue) for item in group if item.ValueType == "NUM"]
+        assert numbers == pytest.approx([each["size"], each["certainty"]])
+        codes = [item.ConceptCodeSequence[0].CodeMeaning for item in group if item.ValueType == "CODE"]
+        assert ("Yes" in codes) is each["refined"]
 
 
 def test_what_stays_uncertain_is_an_object_of_its_own(volume_bundle: Path, tmp_path: Path) -> None:
@@ -274,7 +315,9 @@ def test_studies_and_volumes_are_done_in_one_run(
     [
         pytest.param(("{images}", "--format", "seg"), "are for DICOM studies", id="format-without-study"),
         pytest.param(("{study}", "{images}"), "spatial axes", id="study-and-a-picture-that-does-not-fit"),
-        pytest.param(("{images}", "--uncertainty"), "are for DICOM studies", id="uncertainty-without-study"),
+        pytest.param(
+            ("{images}", "--uncertainty", "--slide"), "is for images and DICOM studies", id="uncertainty-of-a-slide"
+        ),
         pytest.param(("{study}", "--policy", "PATIENT_MIXED=warn"), "cannot be relaxed", id="never-relaxed"),
         pytest.param(("{study}", "--policy", "NONSENSE=warn"), "no finding 'NONSENSE'", id="unknown-code"),
         pytest.param(("{study}", "--limit", "files=2"), "more than 2 files", id="limit"),

@@ -6,14 +6,22 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from command_line import call
 from dicom_objects import Identity, ct_series
 from dicom_phantom import Grid, phantom
-from dicom_study import save_shuffled
+from dicom_study import save_shuffled, small_series
+from monai.data import MetaTensor
 
+from monai_dis.checks.findings import Policy
+from monai_dis.checks.size import check_extent
+from monai_dis.dicom.inspection import inspect
 from monai_dis.dicom.study_check import check_studies
 from monai_dis.dicom.target import Target
+from monai_dis.errors import DicomError, ImageError
+from monai_dis.pipeline.model import Model
 
 SMALL = replace(Grid(), columns=28, rows=16, slices=17)
 
@@ -76,3 +84,34 @@ def test_a_single_study_is_reported_as_before(tmp_path: Path) -> None:
     assert call("dicom", "check", folder, "--json", tmp_path / "check.json") == 0
     report = json.loads((tmp_path / "check.json").read_text())
     assert set(report) == {"verdict", "findings", "volumes", "series", "bundles"}
+
+
+def test_a_volume_that_is_too_small_for_the_network_is_refused_at_the_check(tmp_path: Path) -> None:
+    """Not only when the network starts: by a code that an integrator finds in the table."""
+    grid = replace(Grid(), columns=12, rows=10, slices=4)
+    source = save_shuffled(small_series(grid, phantom(grid)), tmp_path / "in")
+    sides = [(n - 1) * step for n, step in zip((12, 10, 4), np.linalg.norm(grid.affine()[:3, :3], axis=0), strict=True)]
+    with inspect(source, Target(smallest_mm=max(sides))) as found:
+        assert found.verdict is not Policy.REJECT
+    with inspect(source, Target(smallest_mm=max(sides) + 1)) as found:
+        assert [each.code for each in found.findings if each.policy is Policy.REJECT] == ["IMAGE_TOO_SMALL"]
+        assert "mm on one side at least; choose a larger image." in str(found.findings)
+    with pytest.raises(DicomError, match="IMAGE_TOO_SMALL"):
+        found.raise_if_rejected()
+
+
+@pytest.mark.parametrize("voxels", [32, 33])
+def test_the_smallest_extent_of_the_left_atrium_is_that_of_its_network(voxels: int) -> None:
+    """One more voxel of its spacing, and the network has something to normalise."""
+    model = Model.open("left_atrium_mr_dis", {"device": "cpu"})
+    assert model.metadata is not None and model.metadata.smallest_mm == 20
+    affine = torch.diag(torch.tensor([0.625, 0.625, 0.625, 1.0]))
+    image = MetaTensor(torch.rand(1, voxels, 8, 8), affine=affine)
+    image.meta.update(spatial_shape=np.array((voxels, 8, 8)), original_affine=affine.numpy())
+    small = bool(check_extent((voxels, 8, 8), affine.numpy(), model.metadata.smallest_mm))
+    try:
+        model.predictor(Path("x"), image)
+    except ImageError as error:
+        assert small and "too small" in str(error)
+    else:
+        assert not small

@@ -197,3 +197,23 @@ def test_a_network_that_looks_at_values_is_counted_when_it_is_called() -> None:
     assert statistics.operations_unit == "multiply-accumulates"
     assert statistics.operations == 18 * (24 * 20 + statistics.windows_refined * 256)
     assert 0.25 < statistics.fraction_of_full_pass <= 0.5
+
+
+def test_a_network_of_another_runtime_costs_what_pytorchs_costs() -> None:
+    from monai_dis.runtimes.module import RuntimeModule
+
+    class Session:
+        """Cannot be copied, as those of ONNX Runtime cannot."""
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return by_numpy(x)
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+            raise TypeError("cannot pickle a session")
+
+    network = RuntimeModule(FixedConv(2, 1, 2).eval(), Session(), "onnx").eval()
+    result = IterativeInferer(16, 4, coarse_scale=2, budget=BUDGET).run(IMAGE, network)
+
+    assert result.statistics.operations_unit == "multiply-accumulates"
+    assert result.statistics.operations_full_pass == pytest.approx(PIXELS * 18)
+    torch.testing.assert_close(result.mosaic.coarse[:, 0] + result.mosaic.coarse[:, 1], torch.zeros(1, 24, 20))

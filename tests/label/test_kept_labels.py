@@ -210,3 +210,28 @@ def test_killed_while_labels_are_submitted(tmp_path: Path, kills: int = 50) -> N
     kept = sum(len(tags) for tags in labels.values())
     assert kept >= said  # a label whose index was not written yet counts too
     print(f"{kills} kills, {said} labels said to be submitted, {kept} there")
+
+
+def test_a_label_is_kept_here_before_it_is_sent_and_also_when_the_archive_fails(tmp_path: Path) -> None:
+    """A reader's work is lost in neither case, and what is not kept is not sent either."""
+    (image,) = write_images(tmp_path / "s", 1)
+    store, file, there = make_store(tmp_path / "s"), tmp_path / "label.png", []
+    Image.fromarray(np.full((64, 64), 3, np.uint8)).save(file)
+
+    def sent() -> dict[str, str]:
+        there.append(make_store(tmp_path / "s").get_label_uri(image, "final"))
+        return {"SeriesInstanceUID": "1.2.3"}
+
+    def refused() -> dict[str, str]:
+        raise ConnectionError("the archive is gone")
+
+    with pytest.raises(Refusal, match="kept on this server") as error:
+        store.save_and_send(image, str(file), "final", {}, refused)
+    assert error.value.status == 502
+    assert Path(store.get_label_uri(image, "final")).read_bytes() == file.read_bytes()
+    store.save_and_send(image, str(file), "final", {}, sent)
+    assert Path(there[0]).is_file()
+    assert make_store(tmp_path / "s").get_label_info(image, "final")["SeriesInstanceUID"] == "1.2.3"
+    with pytest.raises(DataError):
+        store.save_and_send("nobody", str(file), "final", {}, sent)
+    assert len(there) == 1

@@ -65,6 +65,22 @@ def test_refining_improves_on_the_coarse_answer_and_everywhere_is_the_sliding_wi
     assert np.array_equal(found["everywhere"], found["sliding"])
 
 
+def test_the_report_lists_objects_and_how_certain_they_are(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
+    """Certainty costs logits on the file's grid and comes with --uncertainty; it changes no label."""
+    plain = segmenter(tiny_bundle, photo, tmp_path / "plain").run()["images"][0]
+    (found,) = plain["objects"]
+    assert plain["object_counts"] == {found["name"]: 1} and "certainty" not in found
+    assert found["unit"] == "pixels" and found["quadrant"] in plain["quadrants"][found["name"]]
+    table = (tmp_path / "plain" / "report-objects.csv").read_text().splitlines()
+    assert len(table) == 2 and table[1].startswith(f"{photo.name},1,{found['name']},{found['size']},pixels,")
+    assert "1 object<" in (tmp_path / "plain" / "report.html").read_text()
+    sure = segmenter(tiny_bundle, photo, tmp_path / "sure", **{"evaluator::options": {"uncertainty": True}}).run()[
+        "images"
+    ][0]
+    assert 0 < sure["objects"][0]["certainty"] < 1
+    assert Path(sure["output"]).read_bytes() == Path(plain["output"]).read_bytes()
+
+
 def test_the_report_says_what_was_done(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
     with FlopCounterMode(display=False) as counter:
         report = segmenter(tiny_bundle, photo, tmp_path / "out").run()

@@ -6,6 +6,7 @@ A new kind of study joins by adding rows. All rows lie in one tree, which each w
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -182,6 +183,7 @@ VOLUMES = [
     Row("sform and pixdim", sform_alone(2.0), "refused", "AFFINE_CONFLICT"),
     Row("complex", nifti("complex.nii.gz", kind=np.complex64), "refused", "complex"),
     Row("gzip named nii", wrong_name, "refused", "rename it to b.nii.gz"),
+    Row("small", lambda f: nib.save(nib.Nifti1Image(volume()[:6, :6, :6], AFFINE), f / "small.nii.gz"), "refused", "IMAGE_TOO_SMALL"),
     Row("nrrd", nrrd("mm"), "done"),
     Row("nrrd in um", nrrd("um"), "refused", "measures space in um"),
     Row("study", study("a"), "done"),
@@ -254,13 +256,17 @@ WAYS = {"plain": plain, "workers": on_workers, "shares": in_shares, "class": by_
 
 
 def said(output: Path, source: Path) -> dict[str, tuple[str, str, dict[str, str]]]:
-    """Status, sentences and files of each place."""
+    """Status, sentences, and files and objects of each place."""
     found = {}
     for place, record in Ledger(output).records().items():
         sentences = [str(record.reason or ""), *(f"{each['code']}: {each['message']}" for each in record.findings)]
         files = {
             printable(Path(path).name): sha256(Path(path).read_bytes()).hexdigest() for path in record.outputs.values()
         }
+        if record.status == "done" and record.kind != "slide":
+            files["objects"] = repr(
+                (record.entry["objects"], record.entry["object_counts"], record.entry.get("quadrants"))
+            )
         found[printable(place.removeprefix(str(source)))] = (record.status, printable(" ".join(sentences)), files)
     return found
 
@@ -280,6 +286,10 @@ def results(
         from dicom_study import make_volume_bundle
 
         make_volume_bundle(bundle)
+        file = bundle / "configs" / "metadata.json"
+        metadata = json.loads(file.read_text())
+        metadata["network_data_format"]["inputs"]["image"]["smallest_extent_mm"] = 12
+        file.write_text(json.dumps(metadata))
     source = tree(folder / "in", rows)
     for name, way in WAYS.items():
         way(bundle, source, folder / name)
@@ -317,7 +327,7 @@ def test_each_row_is_what_it_should_be(results: Any) -> None:
 
 def test_no_two_studies_share_a_file(results: Any) -> None:
     _, found, *_ = results
-    names = [name for _, _, files in found["plain"].values() for name in files]
+    names = [name for _, _, files in found["plain"].values() for name in files if name != "objects"]
     assert len(names) == len(set(names))
 
 
@@ -337,8 +347,6 @@ def test_what_one_way_did_the_others_keep(results: Any, tmp_path: Path) -> None:
 
 
 def _lines(output: Path) -> list[dict[str, Any]]:
-    import json
-
     return [json.loads(line) for line in (output / "manifest.jsonl").read_text().splitlines()]
 
 

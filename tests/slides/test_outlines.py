@@ -77,7 +77,7 @@ def test_a_file_that_qupath_opens(tmp_path: Path) -> None:
     layers = [(k, tiles, lambda v, k=k: v == k) for k in (1, 2)]
     said = write_outlines(tmp_path / "a.geojson", layers, {1: "tumour"})
     content = json.loads((tmp_path / "a.geojson").read_text())
-    assert content["type"] == "FeatureCollection" and said == {"objects": {"tumour": 1, "class 2": 1}}
+    assert content["type"] == "FeatureCollection" and said == {"object_counts": {"tumour": 1, "class 2": 1}}
     first, second = content["features"]
     assert first["type"] == "Feature" and first["properties"]["objectType"] == "detection"
     assert first["properties"]["classification"] == {"name": "tumour", "color": [0, 230, 140]}
@@ -92,6 +92,6 @@ def test_too_many_corners_are_taken_from_a_smaller_level(tmp_path: Path) -> None
     tiles = tiles_of(values, tmp_path / "tiles")
     tiles.finish()
     said = write_outlines(tmp_path / "a.geojson", [(1, tiles, lambda v: v == 1)], {}, most=1000)
-    assert said == {"objects": {"class 1": 1}, "outline_scales": {"class 1": 2.0}}
+    assert said == {"object_counts": {"class 1": 1}, "outline_scales": {"class 1": 2.0}}
     (feature,) = json.loads((tmp_path / "a.geojson").read_text())["features"]
     assert shape(feature["geometry"]).bounds == (200, 100, 900, 900)

@@ -46,7 +46,7 @@ def test_results_are_those_of_the_picture_in_memory(slide_bundle: Path, tmp_path
     features = json.loads(Path(ours["outlines"]).read_text())["features"]
     assert sum(shape(f["geometry"]).area for f in features) == labels.sum()
     assert {f["properties"]["classification"]["name"] for f in features} == {"bright"}
-    assert ours["objects"] == {"bright": len(features)}
+    assert ours["object_counts"] == {"bright": len(features)}
     assert 0 < ours["slide"]["share_with_tissue"] < 0.85, "the left quarter is dark"
     assert 0 < ours["slide"]["share_of_bytes_read"] <= 1
     assert (tmp_path / "out" / "report.html").is_file() and not list((tmp_path / "out").glob(".*"))
