@@ -26,6 +26,7 @@ _HOMES = {
     "image_stem": "image_files",
     "image_suffix": "image_files",
     "labelled_dataset": "label_check",
+    "list_images": "image_files",
     "read_dataset": "registry",
     "read_image": "images",
     "read_label": "labels",
@@ -52,6 +53,7 @@ __all__ = [
     "image_stem",
     "image_suffix",
     "labelled_dataset",
+    "list_images",
     "read_dataset",
     "read_image",
     "read_label",
@@ -63,7 +65,7 @@ __all__ = [
 if TYPE_CHECKING:
     from monai_dis.data.atomic import atomic_path
     from monai_dis.data.cases import Case, Dataset
-    from monai_dis.data.image_files import IMAGE_SUFFIXES, image_stem, image_suffix, segmentation_suffix
+    from monai_dis.data.image_files import IMAGE_SUFFIXES, image_stem, image_suffix, list_images, segmentation_suffix
     from monai_dis.data.images import ReadImaged, check_channels, check_readable, read_image
     from monai_dis.data.label_check import check_labels, labelled_dataset
     from monai_dis.data.label_geometry import GeometryPolicy

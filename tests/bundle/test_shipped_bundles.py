@@ -15,10 +15,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
 from monai_dis.bundle import BundleMetadata, known_bundles, load_bundle, load_weights
+from monai_dis.data.image_files import list_images
 from monai_dis.engines.recipe import stage_name
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,25 @@ def test_metadata_passes_monais_check(name: str) -> None:
     ]  # fmt: skip
     subprocess.run(command, cwd=folder_of(name), env=ENVIRONMENT, check=True, capture_output=True, text=True)
     assert BundleMetadata.read(folder_of(name)).version
+
+
+def test_inference_has_the_properties_that_monai_asks_for(name: str, tmp_path: Path) -> None:
+    image = example_of(name, tmp_path)
+    configs = folder_of(name) / "configs"
+    workflow = ConfigWorkflow(
+        str(configs / "inference.yaml"),
+        str(configs / "metadata.json"),
+        logging_file=False,
+        workflow_type="inference",
+        bundle_root=str(folder_of(name)),
+        dataset_dir=str(image.parent),
+    )
+    workflow.initialize()
+
+    assert not workflow.check_properties()
+    assert [Path(item["image"]).name for item in workflow.dataset.data] == [p.name for p in list_images(image.parent)]
+    assert workflow.bundle_root == str(folder_of(name))
+    workflow.finalize()
 
 
 def test_configs_parse(name: str) -> None:
@@ -108,7 +128,11 @@ def labels_in(folder: Path, image: Path) -> np.ndarray:
 
 
 def test_monais_command_does_what_ours_does(name: str, tmp_path: Path) -> None:
-    image = example_of(name, tmp_path)
+    images = tmp_path / "images"
+    images.mkdir()
+    image = example_of(name, images)
+    if image.parent != images:
+        (images / image.name).write_bytes(image.read_bytes())
     ours = [
         sys.executable,
         "-m",
@@ -124,7 +148,7 @@ def test_monais_command_does_what_ours_does(name: str, tmp_path: Path) -> None:
     ]
     theirs = [
         sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml",
-        "--image_files", f"['{image}']", "--output_dir", str(tmp_path / "theirs"),
+        "--dataset_dir", str(images), "--output_dir", str(tmp_path / "theirs"),
     ]  # fmt: skip
     for command in (ours, theirs):
         subprocess.run(command, cwd=folder_of(name), env=ENVIRONMENT, check=True, capture_output=True, text=True)
