@@ -132,7 +132,9 @@ def _summed(statistics: Sequence[Any]) -> dict[str, Any]:
     first = dict(statistics[0])
     summed: dict[str, Any] = {"windows": []}
     for key, value in first.items():
-        if key == "windows_total" or key.startswith("operations"):
+        if key == "operations_unit":
+            summed[key] = value
+        elif key == "windows_total" or key.startswith("operations"):
             summed[key] = sum(each[key] for each in statistics)
         elif key.startswith("fraction") and value is not None:
             summed[key] = sum(each[key] or 0.0 for each in statistics) / len(statistics)

@@ -70,48 +70,39 @@ def coarse_pass(
     """
     small = resample(image, grid)
     extra = None if condition is None else resample(condition, grid)
-    windows = dense_windows(settings, grid)
-    if windows is not None:
-        overlap = settings.levels[0].overlap
-        return _in_windows(small, extra, windows, settings.overlap if overlap is None else overlap, network, settings)
-    windows = window_grid(grid, full_roi(settings.roi_size, grid), 0.0)
+    given = dense_windows(settings, grid)
+    if given is not None:
+        own = settings.levels[0].overlap
+        return _in_windows(small, extra, given, settings.overlap if own is None else own, network, settings)
+    overlap: float | Sequence[float]
+    windows, overlap = window_grid(grid, full_roi(settings.roi_size, grid), 0.0), 0.0
+    like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
+    multiple = settings.levels[0].divisible or network.fitting_multiple(like)
     refused: Exception | None = None
-    try:
-        if not _is_of_fixed_size(small, windows.roi, network, settings):
-            return _in_one_pass_padded(small, extra, network, settings)
-    except OutOfMemoryError as error:
-        if prod(windows.roi) >= prod(grid):
-            raise
-        logger.warning(
-            "level 0: the whole image does not fit into memory in one pass, it goes in windows of %s", windows.roi
-        )
-        # Where the sliding window runs, this runs: with its overlap.
-        windows, refused = window_grid(grid, windows.roi, settings.overlap), error.with_traceback(None)
-    except Exception as error:  # whatever a foreign network raises: it may take windows all the same
-        refused = error
-    overlap = settings.overlap if isinstance(refused, OutOfMemoryError) else 0.0
+    # A network of fixed size, as transformers are, gets windows of the size that the finer levels have.
+    if multiple is not None or not network.accepts(like, windows.roi):
+        try:
+            if multiple is not None:
+                return _in_one_pass(small, extra, multiple, network, settings)
+            return _in_first_that_fits(small, extra, network, settings)
+        except OutOfMemoryError as error:
+            if prod(windows.roi) >= prod(grid):
+                raise
+            logger.warning(
+                "level 0: the whole image does not fit into memory in one pass, it goes in windows of %s", windows.roi
+            )
+            # Where the sliding window runs, this runs: with its overlap.
+            overlap, refused = settings.overlap, error.with_traceback(None)
+            windows = window_grid(grid, windows.roi, overlap)
+        except Exception as error:  # whatever a foreign network raises: it may take windows all the same
+            if multiple is not None:
+                raise
+            refused = error
     try:
         return _in_windows(small, extra, windows, overlap, network, settings)
     except Exception as error:
         # The network itself says what is wrong with the whole image.
         raise refused or error from None
-
-
-def _is_of_fixed_size(small: Tensor, roi: tuple[int, ...], network: NetworkCall, settings: Settings) -> bool:
-    """Whether a network takes windows of the size that the finer levels have and no multiple, as transformers are."""
-    if settings.levels[0].divisible is not None:
-        return False
-    like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
-    return network.fitting_multiple(like) is None and network.accepts(like, roi)
-
-
-def _in_one_pass_padded(small: Tensor, extra: Tensor | None, network: NetworkCall, settings: Settings) -> CoarsePass:
-    """One pass over the image, padded as the level says or as the network asks for."""
-    like = small.new_empty((1,), device=torch.device(settings.sw_device or small.device)).expand(small.shape)
-    multiple = settings.levels[0].divisible or network.fitting_multiple(like)
-    if multiple is not None:
-        return _in_one_pass(small, extra, multiple, network, settings)
-    return _in_first_that_fits(small, extra, network, settings)
 
 
 def _in_first_that_fits(small: Tensor, extra: Tensor | None, network: NetworkCall, settings: Settings) -> CoarsePass:

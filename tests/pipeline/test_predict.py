@@ -12,7 +12,7 @@ from monai.transforms import AsDiscreted, Compose, NormalizeIntensityd
 
 from monai_dis.data import ReadImaged, read_image
 from monai_dis.errors import ImageError
-from monai_dis.inferers import Budget, IterativeInferer
+from monai_dis.inferers import Budget, IterativeInferer, Level
 from monai_dis.pipeline.modes import make_runner
 from monai_dis.pipeline.predict import Prediction, Predictor
 
@@ -59,7 +59,9 @@ def test_a_volume_is_kept_in_the_smallest_type_that_holds_it(
 def test_an_image_too_small_to_be_normalized_is_refused_in_a_sentence(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2), np.float32), np.eye(4)), tmp_path / "small.nii.gz")
     halves = torch.nn.Sequential(torch.nn.Conv3d(1, 1, 1), torch.nn.AvgPool3d(2), torch.nn.InstanceNorm3d(1))
-    runner = make_runner(halves, IterativeInferer(roi_size=(2,) * 3, levels=[1]), "dis", Budget(windows=1))
+    runner = make_runner(
+        halves, IterativeInferer(roi_size=(2,) * 3, levels=[Level(1, divisible=1)]), "dis", Budget(windows=1)
+    )
     predictor = Predictor(runner, halves, Compose([ReadImaged(keys="image")]), Compose([]), torch.device("cpu"))
     with pytest.raises(ImageError, match=r"small.nii.gz is too small .* 2 x 2 x 2 voxels"):
         predictor(tmp_path / "small.nii.gz")
