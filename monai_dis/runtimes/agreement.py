@@ -72,13 +72,11 @@ def largest_difference(answers: Sequence[Tensor], reference: Sequence[Tensor]) -
         >>> largest_difference([torch.tensor([8.0, 2.0])], [torch.tensor([10.0, 2.0])])
         0.2
     """
-    if [tuple(a.shape) for a in answers] != [tuple(r.shape) for r in reference]:
+    pairs = _pairs(answers, reference)
+    if pairs is None:
         return float("inf")
     worst = 0.0
-    for answer, expected in zip(answers, reference, strict=True):
-        a, b = answer.double().cpu(), expected.double().cpu()
-        if a.numel() == 0:
-            continue
+    for a, b in pairs:
         finite = b.isfinite()
         if not torch.equal(a.isfinite(), finite):
             return float("inf")
@@ -105,16 +103,22 @@ def relative_error(answers: Sequence[Tensor], reference: Sequence[Tensor]) -> fl
         >>> round(relative_error([torch.tensor([1.1, -1.1])], [torch.tensor([1.0, -1.0])]), 3)
         0.1
     """
-    if [tuple(a.shape) for a in answers] != [tuple(r.shape) for r in reference]:
+    pairs = _pairs(answers, reference)
+    if pairs is None:
         return float("inf")
     worst = 0.0
-    for answer, expected in zip(answers, reference, strict=True):
-        a, b = answer.double().cpu(), expected.double().cpu()
-        if a.numel() == 0:
-            continue
+    for a, b in pairs:
         if not bool(a.isfinite().all() & b.isfinite().all()):
             return float("inf")
         spread = float(b.std(correction=0))
         error = float((a - b).square().mean().sqrt())
         worst = max(worst, error / spread if spread > 0 else (float("inf") if error > 0 else 0.0))
     return worst
+
+
+def _pairs(answers: Sequence[Tensor], reference: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]] | None:
+    """What is to be compared, in float64 and without what is empty; None where number or shapes differ."""
+    if [tuple(a.shape) for a in answers] != [tuple(r.shape) for r in reference]:
+        return None
+    both = zip(answers, reference, strict=True)
+    return [(answer.double().cpu(), expected.double().cpu()) for answer, expected in both if answer.numel()]
